@@ -1,0 +1,22 @@
+"""What each arm of the ranker is trained on and served with."""
+
+from views import user_item_baseline, user_item_match, user_item_match_placebo
+
+from sail_features.feast_plugin import ranker_service
+
+ranker_control = ranker_service(
+    "ranker_control",
+    [user_item_baseline],
+    description="The ranker as it was: ordinary features.",
+)
+ranker_treatment = ranker_service(
+    "ranker_treatment",
+    [user_item_baseline, user_item_match],
+    description="Ordinary features and the content match.",
+)
+if user_item_match_placebo is not None:
+    ranker_placebo = ranker_service(
+        "ranker_placebo",
+        [user_item_baseline, user_item_match_placebo],
+        description="Ordinary features and a match of permuted vectors, to lift nothing.",
+    )

@@ -1,0 +1,18 @@
+"""What is known of an item, of a user, and of an item shown to a user."""
+
+from entities import item, user
+from workspace import tables
+
+from sail_features.feast_plugin import (
+    baseline_view,
+    item_embedding_view,
+    match_placebo_view,
+    match_view,
+    user_history_view,
+)
+
+item_embedding = item_embedding_view(tables, item)
+user_history = user_history_view(tables, user)
+user_item_baseline = baseline_view(tables, user, item)
+user_item_match = match_view(tables, user, item)
+user_item_match_placebo = match_placebo_view(tables, user, item)

@@ -1,0 +1,39 @@
+"""An offline A/B harness for ranking features: it judges columns, never makes them.
+
+The smallest use needs a frame and two lists of columns::
+
+    from ranking_eval import Arm, Experiment, evaluate
+
+    arms = (Arm("control", base), Arm("treatment", (*base, "max_similarity")))
+    found = evaluate(frame, Experiment("similarity", arms, placebo=None))
+    found.summary()["lift"]["auc"]
+
+Importing this package loads neither Feast, MLflow nor LightGBM: `retrieval` and
+`tracking` import the first two, and the third is loaded by the first fit.
+"""
+
+from ranking_eval.evaluate import evaluate
+from ranking_eval.evaluation import ArmResult, Evaluation
+from ranking_eval.experiment import Arm, Artefact, Experiment
+from ranking_eval.inference import Lift
+from ranking_eval.metrics import GroupedAuc, compute_auc, compute_grouped_auc, compute_log_loss
+from ranking_eval.split import Split, split_rows, warmup_end
+from ranking_eval.verdict import compute_verdict
+
+__all__ = [
+    "Arm",
+    "ArmResult",
+    "Artefact",
+    "Evaluation",
+    "Experiment",
+    "GroupedAuc",
+    "Lift",
+    "Split",
+    "compute_auc",
+    "compute_grouped_auc",
+    "compute_log_loss",
+    "compute_verdict",
+    "evaluate",
+    "split_rows",
+    "warmup_end",
+]

@@ -1,0 +1,88 @@
+"""What an evaluation found: figures of each arm, and the differences that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ranking_eval.inference import Lift
+from ranking_eval.metrics.arrays import Codes
+from ranking_eval.ranker import Fit
+
+Lifts = Mapping[str, Lift]
+
+
+@dataclass(frozen=True, eq=False)
+class ArmResult:
+    """One arm: its rankers, and each metric on the test rows, one value a seed."""
+
+    fit: Fit
+    seed_metrics: Mapping[str, tuple[float, ...]]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's mean over seeds."""
+        return {name: sum(values) / len(values) for name, values in self.seed_metrics.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The outcome of an experiment.
+
+    ``lift`` is treatment less control, ``placebo`` placebo less control and
+    ``lift_over_placebo`` treatment less placebo, each by metric; the last two
+    are empty without a placebo arm. ``checks`` are the guards that passed,
+    ``banner`` a warning that belongs above every figure.
+    """
+
+    rows: int
+    users: int
+    test_rows: int
+    test_users: int
+    arms: Mapping[str, ArmResult]
+    lift: Lifts
+    placebo: Lifts
+    lift_over_placebo: Lifts
+    split: Mapping[str, str]
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]
+    banner: str | None
+    test_labels: Codes
+    fingerprint: str
+    """SHA-256 of times, users, labels and all arms' features."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as JSON-able values; the same rows give the same summary."""
+        return {
+            "rows": self.rows,
+            "users": self.users,
+            "test_rows": self.test_rows,
+            "test_users": self.test_users,
+            "arms": {
+                name: {**arm.metrics, "best_iterations": list(arm.fit.best_iterations)}
+                for name, arm in self.arms.items()
+            },
+            "lift": _summarise(self.lift),
+            "placebo": _summarise(self.placebo),
+            "lift_over_placebo": _summarise(self.lift_over_placebo),
+            "split": dict(self.split),
+            "checks": list(self.checks),
+            "notes": list(self.notes),
+            "banner": self.banner,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def _summarise(lifts: Lifts) -> dict[str, dict[str, float]]:
+    return {
+        metric: {
+            "delta": lift.delta,
+            "low": lift.low,
+            "high": lift.high,
+            "standard_error": lift.standard_error,
+            "effective_users": lift.effective_users,
+            "seed_spread": lift.seed_spread,
+        }
+        for metric, lift in lifts.items()
+    }

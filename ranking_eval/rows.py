@@ -1,0 +1,95 @@
+"""The rows of an evaluation: one an impression, checked, in an order of their own.
+
+LightGBM's trees depend on the order of rows, so rows are sorted by a stable key
+and the order of the caller's frame changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ranking_eval.experiment import Experiment
+from ranking_eval.metrics.arrays import Codes
+from sail_features import columns as c
+from sail_features.errors import EvaluationError
+from sail_features.schemas import IMPRESSIONS, TableSchema, check_table
+
+Frame: TypeAlias = pa.Table | pd.DataFrame
+
+ORDER: Final = (c.EVENT_TIMESTAMP, c.REQUEST_ID, c.USER_ID, c.ITEM_ID)
+SCHEMA: Final = TableSchema(
+    "evaluation rows",
+    IMPRESSIONS.key,
+    tuple(column for column in IMPRESSIONS.columns if not column.optional),
+)
+
+
+def load_frames(
+    frame: Frame | Mapping[str, Frame], experiment: Experiment
+) -> Mapping[str, pa.Table]:
+    """Return the rows of each arm by its name, checked and in order of `ORDER`.
+
+    Parameters
+    ----------
+    frame : one frame with the columns of all arms, or a frame an arm by name.
+
+    Raises
+    ------
+    InputError
+        No rows, a missing, mistyped or null id, time or label, or repeated keys.
+    EvaluationError
+        Labels other than 0 and 1, or an arm without a frame or a column.
+    """
+    names = [arm.name for arm in experiment.arms]
+    if isinstance(frame, Mapping):
+        missing = [name for name in names if name not in frame]
+        if missing:
+            raise EvaluationError.bad_arms("frames", f"none for arm {', '.join(missing)}")
+        frames = {name: load_rows(frame[name]) for name in names}
+    else:
+        frames = dict.fromkeys(names, load_rows(frame))
+    for arm in experiment.arms:
+        existing = frames[arm.name].column_names
+        absent = [name for name in arm.columns if name not in existing]
+        if absent:
+            raise EvaluationError.missing_columns(arm.name, absent, existing)
+    return frames
+
+
+def load_rows(frame: Frame) -> pa.Table:
+    """Return a frame as an Arrow table, checked and in order of `ORDER`."""
+    table: pa.Table = frame
+    if isinstance(frame, pd.DataFrame):
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    check_table(table, SCHEMA, where="evaluate")
+    found = pc.unique(table[c.LABEL]).to_pylist()
+    if not set(found) <= {0, 1}:
+        raise EvaluationError.not_binary("evaluate", sorted(found))
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in ORDER])
+    return table.take(order).combine_chunks()
+
+
+def read_labels(rows: pa.Table) -> Codes:
+    """Return the label of each row."""
+    return np.asarray(rows[c.LABEL].to_numpy()).astype(np.int64)
+
+
+def read_users(rows: pa.Table) -> Codes:
+    """Return the user of each row as codes 0, 1, ... that all occur."""
+    encoded = rows[c.USER_ID].combine_chunks().dictionary_encode()
+    return np.asarray(encoded.indices.to_numpy()).astype(np.int64)
+
+
+def name_rows(rows: pa.Table, numbers: Sequence[int]) -> list[str]:
+    """Return the ids of a few rows, for a message."""
+    ids = rows.select([c.REQUEST_ID, c.USER_ID, c.ITEM_ID]).take(pa.array(numbers, pa.int64()))
+    return [
+        f"request {row[c.REQUEST_ID]} user {row[c.USER_ID]} item {row[c.ITEM_ID]}"
+        for row in ids.to_pylist()
+    ]

@@ -1,0 +1,51 @@
+"""The summary of a run as one table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ranking_eval.verdict import format_delta
+
+METRICS: Final = {"auc": "AUC", "grouped_auc": "grouped AUC (impression-weighted)"}
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Print rows, users, arms, differences with intervals, and the cost of each step.
+
+    Parameters
+    ----------
+    summary : of `Evaluation.summary`, with ``steps.<name>.{seconds,peak_gb}`` and
+        ``dataset`` added where known.
+    console : where to print.
+    """
+    # Names come from data and configuration: Text keeps rich from reading markup in them.
+    table = Table(title=Text(str(summary.get("dataset", "evaluation"))), show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right")
+    for name in ("rows", "users"):
+        table.add_row(name, f"{summary[name]:,}")
+    table.add_section()
+    for arm, figures in summary["arms"].items():
+        for metric, words in METRICS.items():
+            table.add_row(Text(f"{arm}: {words}"), f"{figures[metric]:.4f}")
+    table.add_section()
+    for words, comparison in (("lift", "lift"), ("placebo lift", "placebo")):
+        for metric, name in METRICS.items():
+            if metric in summary.get(comparison, {}):
+                table.add_row(f"{words}: {name}", _format(summary[comparison][metric]))
+    table.add_section()
+    for step, cost in summary.get("steps", {}).items():
+        table.add_row(Text(step), f"{cost['seconds']:.1f} s  {cost['peak_gb']:.2f} GB")
+    console.print(table)
+    console.print("Lifts are differences to control with 95 % intervals by user.", style="dim")
+
+
+def _format(lift: Mapping[str, float]) -> str:
+    low, high = format_delta(lift["low"]), format_delta(lift["high"])
+    return escape(f"{format_delta(lift['delta'])} [{low}, {high}]")

@@ -1,0 +1,43 @@
+"""The verdict in one sentence, and how differences are written."""
+
+from __future__ import annotations
+
+from ranking_eval.evaluation import Evaluation
+from ranking_eval.inference import Lift
+
+
+def is_credible(evaluation: Evaluation) -> bool:
+    """Say whether the AUC is lifted beyond noise, and beyond what the placebo does.
+
+    Without a placebo arm nothing is credible.
+    """
+    over_placebo = evaluation.lift_over_placebo.get("auc")
+    return over_placebo is not None and min(evaluation.lift["auc"].low, over_placebo.low) > 0
+
+
+def compute_verdict(evaluation: Evaluation) -> str:
+    """Return the verdict on the treatment's AUC with its interval and the placebo's."""
+    lift, over_placebo = evaluation.lift["auc"], evaluation.lift_over_placebo.get("auc")
+    if over_placebo is None:
+        return f"no verdict without a placebo arm: {format_lift(lift)} AUC"
+    word = "credible lift of" if is_credible(evaluation) else "no credible lift:"
+    verdict = f"{word} {format_lift(lift)} AUC; placebo {format_lift(evaluation.placebo['auc'])}"
+    if lift.low > 0 >= over_placebo.low:
+        verdict += f"; the placebo shares it: treatment - placebo {format_lift(over_placebo)}"
+    return verdict
+
+
+def format_lift(lift: Lift) -> str:
+    """Write a difference and its interval: ``+.0026 [+.0016, +.0036]``."""
+    return f"{format_delta(lift.delta)} [{format_delta(lift.low)}, {format_delta(lift.high)}]"
+
+
+def format_delta(value: float) -> str:
+    """Write a difference with its sign and four decimals.
+
+    Examples
+    --------
+    >>> format_delta(0.0026), format_delta(-0.25), format_delta(1.5)
+    ('+.0026', '-.2500', '+1.5000')
+    """
+    return f"{value:+.4f}".replace("+0.", "+.").replace("-0.", "-.")

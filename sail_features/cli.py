@@ -1,0 +1,354 @@
+"""The command line: one command a job, all with the same options.
+
+Exit codes: 0 done, 1 failed, 2 wrong configuration or input (nothing long was
+started), 75 transient, a scheduler may try again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sail_features import columns as c
+from sail_features.config import SailConfig, find_config, load_config
+from sail_features.errors import ConfigError, SailError
+from sail_features.manifest import Manifest
+from sail_features.tables import TableStore, format_as_of, parse_as_of
+
+if TYPE_CHECKING:
+    from sail_features.datasets.dataset import Dataset
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Content features for ranking models: encoded on Spark, served by Feast, "
+    "judged by AUC lift. Begin with [bold]sail-features demo[/bold].",
+)
+
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", help="sail.yaml; default: the nearest one above.")
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(help="Exclusive end of the data, and the partition's name: 2026-03-31."),
+]
+Since = Annotated[
+    str | None, typer.Option(help="Start of the impressions; default: all before --as-of.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; turn our errors into one message and an exit code."""
+    try:
+        app(args=arguments)
+    except SailError as error:
+        Console(stderr=True).print(f"[red]{type(error).__name__}[/red]: {escape(str(error))}")
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        str, typer.Option(help="synthetic, or the folder of a data set.")
+    ] = "synthetic",
+    config: ConfigPath = None,
+    workspace: Annotated[Path, typer.Option(help="Where everything is written.")] = Path(
+        "build/demo"
+    ),
+    feature_repo: Annotated[Path, typer.Option(help="Repository to copy.")] = Path("feature_repo"),
+    seed: Annotated[int, typer.Option(help="Of the synthetic world and sampled negatives.")] = 0,
+) -> None:
+    """Run the whole way on one data set and print the lift.
+
+    [bold]sail-features demo --data ../shared/data/online_retail[/bold]
+    """
+    settings = _load(config)
+    from sail_features.demo import run_demo
+
+    settings = settings.model_copy(update={"workspace": workspace.resolve()})
+    run_demo(data, settings, feature_repo, Console(), seed=seed)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str | None, typer.Option(help="A public data set's folder, or synthetic.")
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Your items: Parquet, CSV, JSON lines.")
+    ] = None,
+    events: Annotated[Path | None, typer.Option(help="Your events.")] = None,
+    impressions: Annotated[Path | None, typer.Option(help="Your impressions, if logged.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="mapping.yaml: your column names.")] = None,
+    negatives: Annotated[
+        int | None, typer.Option(help="Sampled negatives a positive, without impressions.")
+    ] = None,
+    config: ConfigPath = None,
+    as_of: AsOf = None,
+    since: Since = None,
+    seed: Annotated[int, typer.Option(help="Of sampled negatives.")] = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Bring items, events and impressions into the tables.
+
+    [bold]sail-features import --items items.csv --events events.csv --mapping mapping.yaml[/bold]
+    """
+    settings = _load(config)
+    from sail_features.datasets.publish import next_midnight, publish_dataset
+
+    dataset = _load_source(source, items, events, impressions, mapping, negatives, seed)
+    until = parse_as_of(as_of) if as_of else next_midnight(dataset)
+    console = Console()
+    for note in dataset.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    for policy, count in sorted(dataset.dropped.items()):
+        console.print(f"policy {policy}: {count:,} rows", highlight=False, markup=False)
+    if dry_run:
+        console.print(f"would import {dataset.name} as of {format_as_of(until)}", markup=False)
+        return
+    start = parse_as_of(since) if since else None
+    written = publish_dataset(TableStore(settings.tables), dataset, as_of=until, since=start)
+    for manifest in written.values():
+        _report(manifest, console)
+
+
+@app.command()
+def encode(config: ConfigPath = None, as_of: AsOf = None, dry_run: DryRun = False) -> None:
+    """Encode new item contents into item_embedding.
+
+    [bold]sail-features encode --as-of 2026-03-31[/bold]
+    """
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.encode import run_encode
+
+        return run_encode(spark, store, settings, as_of=until)
+
+    _run_job("encode", job, ["items"], config, as_of, dry_run)
+
+
+@app.command()
+def history(config: ConfigPath = None, as_of: AsOf = None, dry_run: DryRun = False) -> None:
+    """Write each user's newest events into user_history.
+
+    [bold]sail-features history --as-of 2026-03-31[/bold]
+    """
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.history import run_history
+
+        return run_history(spark, store, settings, as_of=until)
+
+    _run_job("history", job, ["events", "impressions"], config, as_of, dry_run)
+
+
+@app.command()
+def baseline(
+    config: ConfigPath = None, as_of: AsOf = None, since: Since = None, dry_run: DryRun = False
+) -> None:
+    """Compute the ordinary features of impressions into user_item_baseline.
+
+    [bold]sail-features baseline --as-of 2026-03-31[/bold]
+    """
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.baseline import run_baseline
+
+        return run_baseline(
+            spark, store, settings, as_of=until, since=parse_as_of(since) if since else None
+        )
+
+    _run_job("baseline", job, ["items", "events", "impressions"], config, as_of, dry_run)
+
+
+@app.command()
+def match(
+    config: ConfigPath = None,
+    as_of: AsOf = None,
+    since: Since = None,
+    fit_until: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit histogram edges on impressions before this time: warmup for the end of "
+            "the experiment's warm-up, or a date; default: keep those of the last partition."
+        ),
+    ] = None,
+    placebo_seed: Annotated[
+        int | None, typer.Option(help="Permute vectors between items; the placebo table.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Compute match features of impressions into user_item_match.
+
+    [bold]sail-features match --as-of 2026-03-31 --fit-until warmup[/bold]
+    """
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.match import run_match
+
+        return run_match(
+            spark,
+            store,
+            settings,
+            as_of=until,
+            since=parse_as_of(since) if since else None,
+            fit_until=_fit_until(fit_until, store, settings, until),
+            placebo_seed=placebo_seed,
+        )
+
+    tables = ["events", "impressions", "item_embedding"]
+    _run_job("match", job, tables, config, as_of, dry_run)
+
+
+RepoPath = Annotated[Path, typer.Option(help="Folder with feature_store.yaml.")]
+
+
+@app.command()
+def apply(feature_repo: RepoPath = Path("feature_repo")) -> None:
+    """Register the feature repository; the same as feast apply in its folder.
+
+    [bold]sail-features apply --feature-repo feature_repo[/bold]
+    """
+    from sail_features.feast_plugin import apply_repo
+
+    Console().print(apply_repo(feature_repo), markup=False, highlight=False)
+
+
+@app.command()
+def materialize(
+    feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = None, as_of: AsOf = None
+) -> None:
+    """Load the newest rows into the online store.
+
+    [bold]sail-features materialize --as-of 2026-03-31[/bold]
+    """
+    store = TableStore(_load(config).tables)
+    from sail_features.feast_plugin import materialize, open_feature_store
+
+    materialize(open_feature_store(feature_repo), _as_of(as_of, store))
+
+
+@app.command("eval")
+def eval_(feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = None) -> None:
+    """Join all arms through Feast, train the rankers and judge the lift.
+
+    [bold]sail-features eval --feature-repo feature_repo[/bold]
+    """
+    settings = _load(config)
+    store = TableStore(settings.tables)
+    for table in ("impressions", "user_item_baseline", "user_item_match"):
+        store.latest(table)
+    from ranking_eval.table import print_summary
+    from sail_features.judging import run_experiment
+    from sail_features.steps import StepMeter
+
+    console = Console()
+    notes = list(store.latest("impressions").notes)
+    outcome = run_experiment(store, feature_repo, settings, StepMeter(console), notes=notes)
+    print_summary(outcome.summary, console)
+    console.print(f"report: {outcome.report}", markup=False, soft_wrap=True)
+
+
+def _load(path: Path | None) -> SailConfig:
+    return load_config(path or find_config(Path.cwd()))
+
+
+def _load_source(
+    source: str | None,
+    items: Path | None,
+    events: Path | None,
+    impressions: Path | None,
+    mapping: Path | None,
+    negatives: int | None,
+    seed: int,
+) -> Dataset:
+    if source is not None:
+        from sail_features.datasets.catalogue import load_dataset
+
+        return load_dataset(source, seed=seed)
+    if items is None or events is None or mapping is None:
+        raise ConfigError.say(
+            "import",
+            "neither --source nor all of --items, --events and --mapping were given",
+            hint="give --source FOLDER for a public data set, or your three files",
+        )
+    from sail_features.datasets.mapping import load_mapping
+    from sail_features.datasets.user_tables import load_user_tables
+
+    return load_user_tables(
+        items,
+        events,
+        impressions,
+        load_mapping(mapping),
+        negatives_per_positive=negatives,
+        seed=seed,
+    )
+
+
+def _as_of(text: str | None, store: TableStore) -> datetime:
+    """Return the time that was given, or that of the newest import."""
+    return parse_as_of(text) if text else store.latest("items").as_of
+
+
+def _fit_until(
+    text: str | None, store: TableStore, settings: SailConfig, as_of: datetime
+) -> datetime | None:
+    if text != "warmup":
+        return parse_as_of(text) if text else None
+    from ranking_eval import warmup_end
+
+    return warmup_end(store.read("impressions", as_of)[c.EVENT_TIMESTAMP], settings.eval)
+
+
+def _run_job(
+    name: str,
+    job: Callable[[Any, TableStore, SailConfig, datetime], Manifest],
+    tables: list[str],
+    config: Path | None,
+    as_of: str | None,
+    dry_run: bool,
+) -> None:
+    """Check settings and inputs, start Spark, run the job and say what it wrote."""
+    settings = _load(config)
+    store = TableStore(settings.tables)
+    until = _as_of(as_of, store)
+    found = [manifest for table in tables for manifest in store.covering(table, until)]
+    from sail_features.encoders.catalogue import build_encoder
+
+    build_encoder(settings.encoder)
+    console = Console()
+    if dry_run:
+        for manifest in found:
+            console.print(f"would read {_name(manifest)}: {manifest.rows:,} rows", markup=False)
+        return
+    from sail_features.spark.session import build_session
+
+    spark = build_session(settings.spark, f"sail-features {name}")
+    try:
+        _report(job(spark, store, settings, until), console)
+    finally:
+        spark.stop()
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest.table} as_of={format_as_of(manifest.as_of)}"
+
+
+def _report(manifest: Manifest, console: Console) -> None:
+    counts = {**manifest.dropped, **manifest.quarantined}
+    odd = "".join(f", {count:,} {reason}" for reason, count in counts.items() if count)
+    console.print(
+        f"wrote {_name(manifest)}: {manifest.rows:,} rows{odd} in {manifest.seconds:.1f} s",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,179 @@
+"""``sail.yaml``: everything a user may set, with its default and its unit.
+
+One file configures all jobs, the feature repository and the experiment, so that
+training, serving and judging can't drift apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sail_features.errors import ConfigError
+
+CONFIG_NAME = "sail.yaml"
+CONFIG_VARIABLE = "SAIL_CONFIG"
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderConfig(Section):
+    """Which encoder turns an item into a vector.
+
+    ``model`` is a Hugging Face id or a local folder; null takes the MiniLM that
+    is installed with this package. ``dim`` belongs to the hash encoder alone.
+    """
+
+    kind: Literal["transformer_text", "hash"] = "transformer_text"
+    model: str | None = None
+    text_fields: tuple[str, ...] = ("text",)
+    max_tokens: int = Field(default=128, ge=8, le=8192)
+    tokens_per_batch: int = Field(default=2048, ge=64)
+    dim: int = Field(default=256, ge=8, le=8192)
+    max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
+
+
+class HistoryConfig(Section):
+    """Which past events a user's history holds.
+
+    ``lag_s``: an impression at t is matched as of t minus this many seconds, and
+    sees events strictly before that; at least one microsecond. ``unclicked_weight``:
+    the signed feedback that a logged impression without a click counts as; null
+    leaves such impressions out.
+    """
+
+    lookback_days: float = Field(default=365.0, gt=0)
+    max_events: int = Field(default=100, ge=1, le=10_000)
+    lag_s: float = Field(default=1e-6, ge=1e-6)
+    unclicked_weight: float | None = Field(default=-0.5, lt=0)
+
+    @property
+    def lag(self) -> timedelta:
+        """``lag_s`` as a duration."""
+        return timedelta(seconds=self.lag_s)
+
+
+class MatchConfig(Section):
+    """Parameters of the match features; a change of any changes ``feature_set_id``."""
+
+    histogram_bins: int = Field(default=10, ge=2, le=64)
+    half_life_days: float = Field(default=30.0, gt=0)
+    neighbours: int = Field(default=10, ge=1)
+    """Nearest history items that the mean of past feedback is taken over."""
+
+
+class BaselineConfig(Section):
+    """Parameters of the ordinary point-in-time features that every arm has."""
+
+    smoothing: float = Field(default=20.0, ge=0)
+    recent_days: float = Field(default=30.0, gt=0)
+
+
+class SparkConfig(Section):
+    """Where Spark runs; ``conf`` is passed on as it is and wins over our defaults."""
+
+    master: str = "local[2]"
+    driver_memory: str = "2g"
+    buckets: int = Field(default=8, ge=1)
+    """Hash buckets of users that the feature jobs work on, each by one task."""
+    conf: dict[str, str] = Field(default_factory=dict)
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class EvalConfig(Section):
+    """How the ranker is trained and judged. All shares are of time-ordered rows.
+
+    Rows run warm-up, train, validation, test. Artefacts (histogram edges) are
+    fitted on the warm-up, which the ranker never sees. ``gap_s`` separates each
+    of the three from the next.
+    """
+
+    warmup_share: Share = 0.15
+    validation_share: Share = 0.1
+    test_share: Share = 0.25
+    gap_s: float = Field(default=0.0, ge=0)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    max_rounds: int = Field(default=600, ge=1)
+    early_stopping_rounds: int = Field(default=30, ge=1)
+    params: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    max_rows: int = Field(default=150_000, ge=100)
+    """Above this many impressions, whole users are sampled by hash."""
+
+    @model_validator(mode="after")
+    def _leave_room_for_training(self) -> Self:
+        used = self.warmup_share + self.validation_share + self.test_share
+        if used >= 0.9:
+            raise ValueError(f"warm-up, validation and test take {used:.0%}; leave 10 % to train")
+        return self
+
+
+class SailConfig(Section):
+    """The whole of ``sail.yaml``. Paths are relative to the file itself."""
+
+    workspace: Path = Path("build")
+    encoder: EncoderConfig = EncoderConfig()
+    history: HistoryConfig = HistoryConfig()
+    match: MatchConfig = MatchConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    spark: SparkConfig = SparkConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @property
+    def tables(self) -> Path:
+        """Folder that holds one folder a table."""
+        return self.workspace / "tables"
+
+    def sha256(self, *sections: str) -> str:
+        """Return the fingerprint of the named sections: the lineage of what they made."""
+        chosen = {name: getattr(self, name).model_dump(mode="json") for name in sections}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path) -> SailConfig:
+    """Read and validate one ``sail.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        No such file, invalid YAML, an unknown key or a value out of range; the
+        message names the key.
+    """
+    if not path.is_file():
+        raise ConfigError.file_missing(path)
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        config = SailConfig.model_validate(raw)
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError.unreadable(path, error) from error
+    workspace = (path.resolve().parent / config.workspace).resolve()
+    return config.model_copy(update={"workspace": workspace})
+
+
+def find_config(start: Path) -> Path:
+    """Return the ``sail.yaml`` that ``SAIL_CONFIG`` names, or the nearest above ``start``.
+
+    Raises
+    ------
+    ConfigError
+        Neither exists.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    raise ConfigError.file_missing(start / CONFIG_NAME)

@@ -1,0 +1,79 @@
+"""Writes an imported data set as the first partitions of items, events, impressions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sail_features import columns as c
+from sail_features.datasets.dataset import Dataset
+from sail_features.manifest import Manifest
+from sail_features.tables import TableStore
+
+
+def next_midnight(dataset: Dataset) -> datetime:
+    """Return the first midnight UTC after the last event and impression."""
+    latest: datetime = max(
+        pc.max(table[c.EVENT_TIMESTAMP]).as_py() for table in (dataset.events, dataset.impressions)
+    )
+    day = latest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=1)
+
+
+def publish_dataset(
+    store: TableStore, dataset: Dataset, *, as_of: datetime, since: datetime | None = None
+) -> dict[str, Manifest]:
+    """Write one partition of each table with the rows in [since, as_of).
+
+    Items are written whole: their content is known from its own time on. Rows at or
+    after ``as_of`` are left out and counted.
+    """
+    written = {}
+    for name in ("items", "events", "impressions"):
+        table: pa.Table = getattr(dataset, name)
+        kept = table if name == "items" else _between(table, since, as_of)
+        with store.replace_partition(
+            name, as_of, since=None if name == "items" else since, config={"dataset": dataset.name}
+        ) as partition:
+            partition.write(kept.sort_by([(key, "ascending") for key in _order(kept)]))
+            partition.dropped.update(dataset.dropped)
+            partition.dropped["outside_window"] = table.num_rows - kept.num_rows
+            partition.notes.extend(dataset.notes)
+            partition.lineage.update(dataset=dataset.name, negatives=dataset.negatives)
+        written[name] = store.latest(name)
+    return written
+
+
+def sample_users(dataset: Dataset, max_impressions: int) -> tuple[Dataset, str | None]:
+    """Keep the impressions of a share of users, chosen by a hash of the id.
+
+    Whole users stay or go, so histories and intervals by user stay right; events are
+    kept in full, for item popularity. Returns the data set and a sentence that says
+    what was done, None where nothing was.
+    """
+    total = dataset.impressions.num_rows
+    if total <= max_impressions:
+        return dataset, None
+    users = dataset.impressions[c.USER_ID].to_pandas()
+    place = pd.util.hash_array(users.to_numpy(), categorize=True) / 2.0**64
+    kept = dataset.impressions.filter(pa.array(place < max_impressions / total))
+    note = (
+        f"{kept.num_rows} of {total} impressions: users sampled by hash, "
+        f"{len(set(kept[c.USER_ID].to_pylist()))} of {users.nunique()} kept"
+    )
+    return dataset.with_impressions(kept, note), note
+
+
+def _between(table: pa.Table, since: datetime | None, as_of: datetime) -> pa.Table:
+    inside = pc.less(table[c.EVENT_TIMESTAMP], pa.scalar(as_of))
+    if since is not None:
+        inside = pc.and_(inside, pc.greater_equal(table[c.EVENT_TIMESTAMP], pa.scalar(since)))
+    return table.filter(inside)
+
+
+def _order(table: pa.Table) -> list[str]:
+    keys = (c.USER_ID, c.EVENT_TIMESTAMP, c.ITEM_ID, c.REQUEST_ID, c.EVENT_TYPE)
+    return [key for key in keys if key in table.column_names]

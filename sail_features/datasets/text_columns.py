@@ -1,0 +1,51 @@
+"""Small steps on columns of text; null means that a source says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def null_if(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
+    """Return the column with null in place of ``value``.
+
+    Examples
+    --------
+    >>> null_if(pa.chunked_array([["a", "", None]]), "").to_pylist()
+    ['a', None, None]
+    """
+    return pc.if_else(pc.equal(column, value), pa.scalar(None, column.type), column)
+
+
+def join_text(columns: Iterable[pa.ChunkedArray], separator: str) -> pa.ChunkedArray:
+    """Return several columns as one text; null parts are left out, null where all are.
+
+    Examples
+    --------
+    >>> title, story = pa.chunked_array([["A", "B", None]]), pa.chunked_array([["x", None, None]])
+    >>> join_text([title, story], ". ").to_pylist()
+    ['A. x', 'B', None]
+    """
+    joined = pc.binary_join_element_wise(*columns, separator, null_handling="skip")
+    return null_if(joined, "")
+
+
+def look_up(column: pa.ChunkedArray, values: Mapping[str, float | str]) -> pa.ChunkedArray:
+    """Return the value of each word of ``column``; null where it has none.
+
+    Examples
+    --------
+    >>> look_up(pa.chunked_array([["buy", "view"]]), {"buy": 1.0}).to_pylist()
+    [1.0, None]
+    """
+    row = pc.index_in(column, value_set=pa.array(list(values), pa.string()))
+    return pa.chunked_array([pa.array(list(values.values()))]).take(row)
+
+
+def resolve_paths(paths: pa.ChunkedArray, folder: Path) -> pa.ChunkedArray:
+    """Return paths that open from anywhere; null stays null."""
+    resolved = [None if path is None else str(folder / path) for path in paths.to_pylist()]
+    return pa.chunked_array([pa.array(resolved, pa.string())])

@@ -1,0 +1,140 @@
+"""Import a user's own item, event and impression files through a `mapping.Mapping`.
+
+Where nobody logged what was shown, impressions are the first liking event of each
+user and item, and sampled negatives (`negatives`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sail_features import columns as c
+from sail_features.datasets.dataset import Dataset, build_dataset, conform_source
+from sail_features.datasets.impressions import first_likes
+from sail_features.datasets.mapping import Mapping
+from sail_features.datasets.negatives import SAMPLED_NOTE, add_sampled_negatives
+from sail_features.datasets.policies import drop_odd_rows
+from sail_features.datasets.source_files import read_table
+from sail_features.datasets.user_columns import read_events, read_impressions, read_items
+from sail_features.errors import ConfigError
+from sail_features.schemas import EVENTS, IMPRESSIONS, ITEMS
+
+NEGATIVES_PER_POSITIVE: Final = 4
+"""Where nobody logged what was shown; chosen here."""
+LOGGED_NEGATIVE_REPLACED: Final = "logged_negative_replaced"
+"""A logged impression without a response, left out because sampling was asked for."""
+
+_NAME: Final = "import"
+
+
+def load_user_tables(
+    items: Path,
+    events: Path,
+    impressions: Path | None,
+    mapping: Mapping,
+    *,
+    negatives_per_positive: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Load a user's files, and sample negatives where there are none.
+
+    Parameters
+    ----------
+    items, events, impressions : files or folders as `source_files.read_table` takes.
+    mapping : which column holds what.
+    negatives_per_positive : sample so many negatives for each positive, in place of
+        any logged ones. Null: `NEGATIVES_PER_POSITIVE` where there are no
+        impressions, and no sampling where there are.
+    seed : of the sampler.
+
+    Raises
+    ------
+    ConfigError
+        The mapping names no column.
+    InputError
+        A file can't be read, a named column isn't there or can't be converted, or
+        the tables break their contracts (`dataset.Dataset`).
+    """
+    paths = {"items": items, "events": events, "impressions": impressions}
+    tables = {name: read_table(path) for name, path in paths.items() if path is not None}
+    if not mapping.names_a_column:
+        raise ConfigError.names_nothing("mapping", _describe(tables))
+    converted, counts = _convert(tables, mapping, folder=_folder(items))
+    if "impressions" in tables and negatives_per_positive is None:
+        return build_dataset(_NAME, **converted, negatives="logged", dropped=counts)
+    if negatives_per_positive is None:
+        negatives_per_positive = NEGATIVES_PER_POSITIVE
+    return _build_sampled(converted, counts, per_positive=negatives_per_positive, seed=seed)
+
+
+def _describe(tables: dict[str, pa.Table]) -> str:
+    return "; ".join(f"{name} have {', '.join(t.column_names)}" for name, t in tables.items())
+
+
+def _folder(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent).resolve()
+
+
+def _convert(
+    tables: dict[str, pa.Table], mapping: Mapping, *, folder: Path
+) -> tuple[dict[str, pa.Table], Counter[str]]:
+    rule = mapping.time_rule
+    counts: Counter[str] = Counter()
+    converted = {}
+    converted["items"], touched = read_items(
+        tables["items"], mapping.items, rule, where="items", folder=folder
+    )
+    counts.update(touched)
+    converted["events"], touched = read_events(
+        tables["events"], mapping.events, rule, where="events"
+    )
+    counts.update(touched)
+    if "impressions" in tables:
+        converted["impressions"], touched = read_impressions(
+            tables["impressions"], mapping.impressions, rule, where="impressions"
+        )
+        counts.update(touched)
+    return converted, counts
+
+
+def _build_sampled(
+    tables: dict[str, pa.Table], counts: Counter[str], *, per_positive: int, seed: int
+) -> Dataset:
+    """Build the set whose negatives are drawn from the live catalogue."""
+    items = conform_source(tables["items"], ITEMS, where=f"{_NAME} items")
+    events = conform_source(tables["events"], EVENTS, where=f"{_NAME} events")
+    events, touched = drop_odd_rows(events, items, row="event", where=f"{_NAME} events")
+    counts.update(touched)
+    positives = _positives(tables.get("impressions"), events, items, counts)
+    impressions, missed = add_sampled_negatives(
+        positives, events, items, per_positive=per_positive, seed=seed
+    )
+    counts.update(missed)
+    return build_dataset(
+        _NAME,
+        items,
+        events,
+        impressions,
+        negatives="sampled",
+        notes=(SAMPLED_NOTE,),
+        dropped=counts,
+    )
+
+
+def _positives(
+    shown: pa.Table | None, events: pa.Table, items: pa.Table, counts: Counter[str]
+) -> pa.Table:
+    """Return the logged impressions of label 1, or else make them from events."""
+    if shown is None:
+        return first_likes(events)
+    shown = conform_source(shown, IMPRESSIONS, where=f"{_NAME} impressions")
+    shown, touched = drop_odd_rows(shown, items, row="impression", where=f"{_NAME} impressions")
+    positives = shown.filter(pc.equal(shown[c.LABEL], 1))
+    counts.update(touched)
+    counts[LOGGED_NEGATIVE_REPLACED] += shown.num_rows - positives.num_rows
+    return positives

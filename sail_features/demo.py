@@ -1,0 +1,182 @@
+"""The whole way on one data set: import, encode, features, Feast, LightGBM, report.
+
+Lays a project of its own into the workspace: ``sail.yaml``, ``feature_repo/``,
+``tables/``, ``mlflow.db``, ``summary.json`` and ``report.html``, so that everything
+can be looked into with ordinary ``feast`` and ``mlflow`` commands afterwards.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import yaml
+from pyspark.sql import SparkSession
+from rich.console import Console
+
+from ranking_eval import warmup_end
+from ranking_eval.table import print_summary
+from sail_features import columns as c
+from sail_features.config import CONFIG_NAME, SailConfig, load_config
+from sail_features.datasets.catalogue import load_dataset
+from sail_features.datasets.publish import next_midnight, publish_dataset, sample_users
+from sail_features.errors import ConfigError
+from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
+from sail_features.judging import Outcome, run_experiment, tracking_uri
+from sail_features.manifest import Manifest
+from sail_features.spark.baseline import run_baseline
+from sail_features.spark.encode import run_encode
+from sail_features.spark.history import run_history
+from sail_features.spark.match import run_match
+from sail_features.spark.session import build_session
+from sail_features.steps import StepMeter
+from sail_features.tables import TableStore
+
+REPO_TEMPLATE: Final = "feature_repo"
+PLACEBO_SEED: Final = 0
+
+
+def run_demo(
+    data: str, config: SailConfig, repo_template: Path, console: Console, *, seed: int = 0
+) -> Outcome:
+    """Run every step on ``data`` and print one table at the end.
+
+    Parameters
+    ----------
+    data : ``synthetic``, or the folder of a public data set.
+    config : settings; its workspace is replaced.
+    repo_template : the feature repository to copy into the workspace.
+    console : for progress and the table.
+    seed : of the synthetic world and of sampled negatives.
+
+    Raises
+    ------
+    InputError, ConfigError
+        The data or the settings can't be used; nothing is started.
+    """
+    console.print(f"sail-features demo: {data}, in {config.workspace}", highlight=False)
+    meter = StepMeter(console)
+    notes = []
+    with meter.step("import") as step:
+        dataset, sampled = sample_users(load_dataset(data, seed=seed), config.eval.max_rows)
+        config, repo = lay_out_workspace(config, repo_template)
+        store = TableStore(config.tables)
+        as_of = next_midnight(dataset)
+        publish_dataset(store, dataset, as_of=as_of)
+        notes += [sampled] if sampled else []
+        notes += ["sampled negatives"] if dataset.negatives == "sampled" else []
+        step.say(
+            f"{dataset.items.num_rows:,} items, {dataset.events.num_rows:,} events, "
+            f"{dataset.impressions.num_rows:,} impressions ({dataset.negatives} negatives)"
+        )
+    for note in (*dataset.notes, *notes):
+        console.print(f"  note: {note}", style="dim", highlight=False, markup=False)
+    fit_until = warmup_end(dataset.impressions[c.EVENT_TIMESTAMP], config.eval)
+    make_features(store, config, meter, as_of=as_of, fit_until=fit_until)
+    with meter.step("apply"):
+        apply_repo(repo)
+    with meter.step("materialize"):
+        materialize(open_feature_store(repo), as_of)
+    outcome = run_experiment(store, repo, config, meter, notes=[*dataset.notes, *notes])
+    print_summary(outcome.summary, console)
+    _print_next_commands(config, repo, outcome, console)
+    return outcome
+
+
+def make_features(
+    store: TableStore,
+    config: SailConfig,
+    meter: StepMeter,
+    *,
+    as_of: datetime,
+    fit_until: datetime,
+) -> None:
+    """Run all Spark jobs of one ``as_of`` in one session."""
+    with meter.step("spark"):
+        spark = build_session(config.spark, "sail-features demo")
+    try:
+        with meter.step("encode") as step:
+            encoded = run_encode(spark, store, config, as_of=as_of)
+            step.say(_describe_encoding(encoded))
+        with meter.step("history") as step:
+            step.say(_rows(run_history(spark, store, config, as_of=as_of)))
+        with meter.step("baseline") as step:
+            step.say(_rows(run_baseline(spark, store, config, as_of=as_of)))
+        for name, placebo_seed in (("match", None), ("placebo", PLACEBO_SEED)):
+            with meter.step(name) as step:
+                manifest = run_match(
+                    spark,
+                    store,
+                    config,
+                    as_of=as_of,
+                    fit_until=fit_until,
+                    placebo_seed=placebo_seed,
+                )
+                step.say(_rows(manifest))
+    finally:
+        _stop(spark)
+
+
+def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConfig, Path]:
+    """Empty the workspace of an earlier demo and write its settings and repository.
+
+    Only what a demo writes is removed; a folder that holds anything else is refused.
+
+    Raises
+    ------
+    ConfigError
+        No feature repository to copy, or a workspace that isn't a demo's.
+    """
+    if not (repo_template / "feature_store.yaml").is_file():
+        raise ConfigError.say(
+            str(repo_template),
+            "no feature repository",
+            hint="run from the project's folder, or give --feature-repo",
+        )
+    workspace = config.workspace
+    settings = workspace / CONFIG_NAME
+    if workspace.exists() and any(workspace.iterdir()) and not settings.is_file():
+        raise ConfigError.say(
+            str(workspace), "holds something else than a demo", hint="give an empty --workspace"
+        )
+    shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir(parents=True)
+    repo = workspace / REPO_TEMPLATE
+    shutil.copytree(repo_template, repo, ignore=shutil.ignore_patterns("*.db", "__pycache__"))
+    written = config.model_dump(mode="json") | {"workspace": "."}
+    settings.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    return load_config(settings), repo
+
+
+def _describe_encoding(manifest: Manifest) -> str:
+    quarantined = sum(manifest.quarantined.values())
+    return (
+        f"{manifest.rows:,} items, {manifest.lineage['contents_encoded']:,} distinct contents, "
+        f"{quarantined:,} quarantined, {manifest.lineage['encoder_id']}"
+    )
+
+
+def _rows(manifest: Manifest) -> str:
+    return f"{manifest.rows:,} rows"
+
+
+def _stop(spark: SparkSession) -> None:
+    """Stop Spark and its JVM, which would hold memory through training."""
+    gateway = spark.sparkContext._gateway
+    spark.stop()
+    if gateway is not None:
+        gateway.shutdown()
+
+
+def _print_next_commands(
+    config: SailConfig, repo: Path, outcome: Outcome, console: Console
+) -> None:
+    console.print("\nLook further:")
+    for command in (
+        f"open {outcome.report}",
+        f"mlflow ui --backend-store-uri {tracking_uri(config)}",
+        f"cd {repo} && feast ui",
+    ):
+        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

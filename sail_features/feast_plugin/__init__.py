@@ -1,0 +1,37 @@
+"""Our tables as plain Feast objects, and the store that serves them.
+
+`feature_repo/` is written with these factories; a training or serving job opens
+the store with `open_feature_store` and goes on with Feast's own methods. This is
+the only package that imports Feast, which takes about four CPU seconds.
+
+Known gaps of Feast 0.67's DuckDB store, which the stored tables must allow for:
+rows come back in any order (carry a row number and sort); a view has the columns
+of its oldest partition and sees every partition, superseded ones too (the
+factories refuse both); the created column can't be a feature, and a feature
+named ``*_y`` is lost.
+"""
+
+from sail_features.feast_plugin.entities import item_entity, user_entity
+from sail_features.feast_plugin.store import apply_repo, materialize, open_feature_store
+from sail_features.feast_plugin.views import (
+    baseline_view,
+    item_embedding_view,
+    match_placebo_view,
+    match_view,
+    ranker_service,
+    user_history_view,
+)
+
+__all__ = [
+    "apply_repo",
+    "baseline_view",
+    "item_embedding_view",
+    "item_entity",
+    "match_placebo_view",
+    "match_view",
+    "materialize",
+    "open_feature_store",
+    "ranker_service",
+    "user_entity",
+    "user_history_view",
+]

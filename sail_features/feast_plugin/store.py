@@ -1,0 +1,110 @@
+"""Open, apply and fill the feature store of a repository, from any directory.
+
+``feast apply`` runs as a process of its own: it changes the working directory
+and imports the repository's files under their bare names, so that a second
+repository in one process would be given the first one's definitions.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import Final, Self
+
+from feast import FeatureStore
+from feast.repo_config import RepoConfig, load_repo_config
+from sqlalchemy.engine import make_url
+
+from sail_features.errors import ConfigError, SailError
+
+STORE_CONFIG: Final = "feature_store.yaml"
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class FeastError(SailError, RuntimeError):
+    """A command of Feast failed."""
+
+    @classmethod
+    def command_failed(cls, repo: Path, command: str, output: str) -> Self:
+        """Build the error for a command, with what it printed after its traceback."""
+        lines = reversed(output.strip().splitlines())
+        last = [*takewhile(lambda line: not line.startswith(" "), lines)][::-1]
+        return cls.say(
+            str(repo),
+            f"`feast {command}` failed: " + "\n".join(last[-5:]),
+            hint=f"to see all of it: cd {repo} && feast {command}",
+        )
+
+
+def open_feature_store(repo: Path) -> FeatureStore:
+    """Open the feature store that ``repo`` configures, whatever the working directory.
+
+    Parameters
+    ----------
+    repo : folder with ``feature_store.yaml``; relative paths in it start there.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file.
+    """
+    return FeatureStore(repo_path=str(repo.resolve()), config=_store_config(repo.resolve()))
+
+
+def apply_repo(repo: Path) -> str:
+    """Register the definitions in ``repo``, and return what ``feast apply`` printed.
+
+    Raises
+    ------
+    ConfigError
+        There is no ``feature_store.yaml``.
+    FeastError
+        A definition is wrong, or a table that it needs isn't there.
+    """
+    _store_config(repo.resolve())
+    command = [sys.executable, "-m", "feast.cli.cli", "apply"]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise FeastError.command_failed(repo.resolve(), "apply", done.stderr or done.stdout)
+    return done.stdout
+
+
+def materialize(store: FeatureStore, as_of: datetime) -> None:
+    """Write the newest row of each online view until ``as_of`` into the online store.
+
+    Notes
+    -----
+    It starts from the beginning each time. ``feast materialize-incremental`` skips
+    rows whose content is older than its last run: items that were encoded late,
+    or again by another encoder.
+    """
+    store.materialize(start_date=BEGINNING, end_date=as_of)
+
+
+def _store_config(repo: Path) -> RepoConfig:
+    """Read the configuration, and make the place of a SQLite registry absolute.
+
+    Feast resolves it against the working directory, all other paths against ``repo``.
+    """
+    path = repo / STORE_CONFIG
+    if not path.is_file():
+        raise ConfigError.say(
+            str(path), "no such file", hint="give the folder of a feature repository"
+        )
+    config = load_repo_config(repo, path)
+    if config.registry.registry_type == "sql":
+        config.registry.path = _anchored(config.registry.path, repo)
+    return config
+
+
+def _anchored(address: str, repo: Path) -> str:
+    """Return a database's address with a SQLite file's path absolute, its folder made."""
+    url = make_url(address)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return address
+    database = repo / url.database
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return url.set(database=str(database)).render_as_string(hide_password=False)

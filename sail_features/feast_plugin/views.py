@@ -1,0 +1,183 @@
+"""The feature views and services, made from the tables' own columns and lineage.
+
+Nothing is declared twice: a view's fields are the columns that its table has
+beyond keys and stamps, and its tags are what its newest manifest says about
+encoder, dimension, feature set and window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from feast import Entity, FeatureService, FeatureView
+
+from sail_features.feast_plugin.fields import feature_fields
+from sail_features.feast_plugin.sources import (
+    check_none_superseded,
+    check_one_encoder,
+    parquet_source,
+    table_schema,
+)
+from sail_features.schemas import (
+    ITEM_EMBEDDING,
+    USER_HISTORY,
+    USER_ITEM_BASELINE,
+    USER_ITEM_MATCH,
+    USER_ITEM_MATCH_PLACEBO,
+)
+from sail_features.tables import TableStore
+
+OWNER: Final = "sail-features"
+FOREVER: Final = timedelta(0)
+"""Feast's word for a row that holds until a newer one."""
+ONE_MOMENT: Final = timedelta(microseconds=1)
+"""A pair's row answers for its own impression alone; the tables' smallest step."""
+
+
+def item_embedding_view(tables: TableStore, item: Entity) -> FeatureView:
+    """Return each item's vector, as float16 bytes, with its dimension and encoder.
+
+    Raises
+    ------
+    MissingTableError
+        Nothing is encoded yet.
+    InputError
+        Its partitions don't belong together.
+    """
+    check_one_encoder(tables, ITEM_EMBEDDING.name)
+    return _view(
+        tables,
+        ITEM_EMBEDDING.name,
+        [item],
+        ttl=FOREVER,
+        description="One vector an item: little-endian float16 bytes, unit length.",
+    )
+
+
+def user_history_view(tables: TableStore, user: Entity) -> FeatureView:
+    """Return each user's newest events before a partition's end, oldest first.
+
+    Raises
+    ------
+    MissingTableError
+        No history is written yet.
+    InputError
+        Its partitions don't belong together.
+    """
+    return _view(
+        tables,
+        USER_HISTORY.name,
+        [user],
+        ttl=FOREVER,
+        description="The newest events of a user before the row's time: items, times in "
+        "microseconds since 1970 UTC, signed weights.",
+    )
+
+
+def baseline_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView:
+    """Return the ordinary features of each impression, which every arm has.
+
+    Raises
+    ------
+    MissingTableError
+        No baseline is computed yet.
+    InputError
+        Its partitions don't belong together.
+    """
+    return _pair_view(
+        tables,
+        USER_ITEM_BASELINE.name,
+        [user, item],
+        description="Counts, smoothed rates, recency, category and price as of an impression.",
+    )
+
+
+def match_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView:
+    """Return how well each impression's item matches the user's history by content.
+
+    Raises
+    ------
+    MissingTableError
+        No match is computed yet.
+    InputError
+        Its partitions don't belong together.
+    """
+    return _pair_view(
+        tables,
+        USER_ITEM_MATCH.name,
+        [user, item],
+        description="Similarities of the item to the user's history as of an impression.",
+    )
+
+
+def match_placebo_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
+    """Return the match features of permuted vectors, or None where nobody computed them.
+
+    Raises
+    ------
+    InputError
+        Its partitions don't belong together.
+    """
+    if not tables.manifests(USER_ITEM_MATCH_PLACEBO.name):
+        return None
+    return _pair_view(
+        tables,
+        USER_ITEM_MATCH_PLACEBO.name,
+        [user, item],
+        description="As user_item_match, but with the items' vectors permuted: lifts nothing.",
+    )
+
+
+def ranker_service(name: str, views: Sequence[FeatureView], *, description: str) -> FeatureService:
+    """Return all features that one arm of the ranker is trained on and served with.
+
+    Views share names (``feature_time``): ask for ``full_feature_names=True``.
+    """
+    return FeatureService(
+        name=name, features=list(views), description=description, owner=OWNER, tags={"arm": name}
+    )
+
+
+def _pair_view(
+    tables: TableStore, table: str, entities: list[Entity], *, description: str
+) -> FeatureView:
+    """Return a view of rows stamped with the moment that their impression is matched as of.
+
+    Offline only: online, a pair's features are computed when the pair is asked for.
+    """
+    check_none_superseded(tables, table)
+    return _view(tables, table, entities, ttl=ONE_MOMENT, online=False, description=description)
+
+
+def _view(
+    tables: TableStore,
+    table: str,
+    entities: list[Entity],
+    *,
+    ttl: timedelta,
+    description: str,
+    online: bool = True,
+) -> FeatureView:
+    schema = table_schema(tables, table)
+    keys = [entity.join_key for entity in entities]
+    return FeatureView(
+        name=table,
+        entities=entities,
+        schema=feature_fields(schema, keys, where=f"table {table!r}"),
+        source=parquet_source(tables, table),
+        ttl=ttl,
+        online=online,
+        description=description,
+        owner=OWNER,
+        tags=_tags(tables, table),
+    )
+
+
+def _tags(tables: TableStore, table: str) -> dict[str, str]:
+    """Return the newest manifest's lineage, except what is no word or number (fitted edges)."""
+    lineage = tables.latest(table).lineage
+    return {
+        name: str(value) for name, value in lineage.items() if isinstance(value, str | int | float)
+    }

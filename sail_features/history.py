@@ -1,0 +1,208 @@
+"""Which past events a row may see: sorted once, then a slice a row.
+
+Times are int64 microseconds since 1970 UTC. A row as of s sees events in
+[s - lookback, s): an event at s itself is not seen, so a row stamped s can be
+joined inclusively, which is how Feast joins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from sail_features.config import HistoryConfig
+from sail_features.errors import ConfigError
+from sail_features.schemas import TIMESTAMP
+
+MICROSECOND: Final = timedelta(microseconds=1)
+NEVER_US: Final = int(np.iinfo(np.int64).min)
+"""Stands for "no time" among microseconds."""
+
+
+@dataclass(frozen=True)
+class HistoryWindow:
+    """How far back a history reaches, and how many events it holds at most.
+
+    Parameters
+    ----------
+    lookback : events older than this are not seen.
+    max_events : the newest this many are kept.
+    lag : an impression at t is matched as of t - lag.
+
+    Raises
+    ------
+    ConfigError
+        A length that is zero or negative.
+    """
+
+    lookback: timedelta
+    max_events: int
+    lag: timedelta = MICROSECOND
+
+    def __post_init__(self) -> None:
+        """Refuse windows that hold nothing, or that would see the impression itself."""
+        if self.lookback < MICROSECOND or self.max_events < 1 or self.lag < MICROSECOND:
+            raise ConfigError.say(
+                "history",
+                f"lookback {self.lookback}, max_events {self.max_events}, lag {self.lag}",
+                hint="all three must be positive; the lag at least a microsecond",
+            )
+
+    @classmethod
+    def from_config(cls, config: HistoryConfig) -> HistoryWindow:
+        """Build the window that ``sail.yaml`` describes."""
+        return cls(timedelta(days=config.lookback_days), config.max_events, config.lag)
+
+    @property
+    def lookback_us(self) -> int:
+        """``lookback`` in microseconds."""
+        return self.lookback // MICROSECOND
+
+    @property
+    def lag_us(self) -> int:
+        """``lag`` in microseconds."""
+        return self.lag // MICROSECOND
+
+
+@dataclass(frozen=True)
+class EventLog:
+    """Events sorted by owner and time; owners are users, items or pairs.
+
+    Parameters
+    ----------
+    owner : shape (events,), int64 codes, ascending.
+    time_us : shape (events,), int64, ascending within an owner.
+    item : shape (events,), int64 row of the item's vector, or any item code.
+    weight : shape (events,), float32 signed feedback.
+
+    Build one with `sort_events`; this constructor trusts its input.
+    """
+
+    owner: NDArray[np.int64]
+    time_us: NDArray[np.int64]
+    item: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.owner)
+
+
+def sort_events(
+    owner: NDArray[np.int64],
+    time_us: NDArray[np.int64],
+    item: NDArray[np.int64],
+    weight: NDArray[np.float32],
+) -> EventLog:
+    """Sort events by owner and time; ties by item, then weight, so that order is fixed."""
+    order = np.lexsort((weight, item, time_us, owner))
+    return EventLog(owner[order], time_us[order], item[order], weight[order])
+
+
+@dataclass(frozen=True)
+class HistorySlices:
+    """For each row the slice [start, stop) of an `EventLog` that it may see."""
+
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+
+    @property
+    def count(self) -> NDArray[np.int64]:
+        """How many events each row sees."""
+        return self.stop - self.start
+
+
+def compute_slices(
+    log: EventLog,
+    owner: NDArray[np.int64],
+    as_of_us: NDArray[np.int64],
+    window: HistoryWindow,
+) -> HistorySlices:
+    """Find, for each row, the newest events strictly before its moment.
+
+    Parameters
+    ----------
+    log : the events.
+    owner, as_of_us : shape (rows,); rows may come in any order.
+    window : lookback and length.
+
+    Notes
+    -----
+    An event at ``as_of_us`` is not seen, whatever the order of ties; one at
+    exactly ``as_of_us - lookback`` is. Cost: O((rows + events) log events); no
+    list is made for any row.
+
+    Examples
+    --------
+    >>> log = sort_events(*(np.array(x) for x in ([7, 7, 7], [10, 20, 30], [0, 1, 2], [1, 1, 1])))
+    >>> two = HistoryWindow(timedelta(days=1), max_events=2)
+    >>> s = compute_slices(log, np.array([7, 7, 8]), np.array([30, 31, 99]), two)
+    >>> s.start.tolist(), s.stop.tolist()
+    ([0, 1, 3], [2, 3, 3])
+    """
+    stop = count_before(log, owner, as_of_us)
+    oldest = count_before(log, owner, as_of_us - window.lookback_us)
+    return HistorySlices(np.maximum(oldest, stop - window.max_events), stop)
+
+
+def count_before(
+    log: EventLog, owner: NDArray[np.int64], time_us: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the position in ``log`` after each owner's last event before ``time_us``.
+
+    The difference to the position of the owner's first event is the number of
+    events strictly before that time.
+    """
+    moments = np.unique(log.time_us)
+    owners = np.unique(log.owner)
+    width = len(moments) + 1
+    events = np.searchsorted(owners, log.owner) * width + np.searchsorted(moments, log.time_us)
+    place = np.searchsorted(owners, owner)
+    known = place < len(owners)
+    known[known] = owners[place[known]] == owner[known]
+    # An unknown owner sorts before the next known one: an empty slice at its place.
+    rank = np.where(known, np.searchsorted(moments, time_us, side="left"), 0)
+    found: NDArray[np.int64] = np.searchsorted(events, place * width + rank, side="left")
+    return found.astype(np.int64)
+
+
+def to_us(moment: datetime) -> int:
+    """Return a moment with a zone as microseconds since 1970 UTC."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+
+
+def codes_of(*columns: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """Give equal values of several arrays of ids the same int64 code, in sorted order.
+
+    Examples
+    --------
+    >>> codes_of(np.array(["b", "a"]), np.array(["c", "b"]))
+    [array([1, 0]), array([2, 1])]
+    """
+    lengths = np.cumsum([len(column) for column in columns])[:-1]
+    _, codes = np.unique(np.concatenate(columns), return_inverse=True)
+    return [part.astype(np.int64) for part in np.split(codes, lengths)]
+
+
+def times_of(time_us: NDArray[np.int64]) -> pa.Array:
+    """Return microseconds as timestamps, null where `NEVER_US`."""
+    return pa.array(time_us, mask=time_us == NEVER_US).cast(TIMESTAMP)
+
+
+def us_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return timestamps as microseconds since 1970 UTC."""
+    values: NDArray[np.int64] = column.cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+    return values
+
+
+def ids_of(column: pa.ChunkedArray) -> NDArray[np.generic]:
+    """Return ids as int64 or as fixed-width strings, which numpy sorts and compares fast."""
+    if pa.types.is_integer(column.type):
+        whole: NDArray[np.generic] = column.to_numpy()
+        return whole
+    return np.asarray(column.to_numpy(), dtype=np.str_)

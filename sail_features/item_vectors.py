@@ -1,0 +1,91 @@
+"""The memory-mapped copy of ``item_embedding`` that executors and servers read.
+
+Made once for each state of the table, beside the tables, and found again by its
+fingerprint. All machines must see the folder under the same path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sail_features import columns as c
+from sail_features.embeddings import (
+    META_NAME,
+    EmbeddingTable,
+    load_embedding_table,
+    unpack_vectors,
+)
+from sail_features.errors import InputError
+from sail_features.manifest import sha256_of
+from sail_features.tables import TableStore
+
+DERIVED = "_derived"
+
+
+def derive_item_vectors(
+    store: TableStore, encoder_id: str, as_of: datetime, *, placebo_seed: int | None = None
+) -> Path:
+    """Write the newest vector of each item before ``as_of``; return the folder.
+
+    Parameters
+    ----------
+    encoder_id : vectors of other encoders are left out.
+    placebo_seed : deal the vectors out to other items at random.
+
+    Raises
+    ------
+    MissingTableError
+        Nothing was encoded yet.
+    InputError
+        Nothing was encoded by this encoder.
+    """
+    manifests = store.covering("item_embedding", as_of)
+    key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo_seed])[:16]
+    folder = store.root / DERIVED / f"item_vectors-{key}"
+    if (folder / META_NAME).is_file():
+        return folder
+    table = build_embedding_table(store.read("item_embedding", as_of), encoder_id)
+    if placebo_seed is not None:
+        table = table.permuted(placebo_seed)
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    table.save(unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return folder
+
+
+def build_embedding_table(rows: pa.Table, encoder_id: str) -> EmbeddingTable:
+    """Return the newest vector of each item from rows of ``item_embedding``."""
+    rows = rows.filter(pc.equal(rows[c.ENCODER_ID], encoder_id))
+    if not rows.num_rows:
+        raise InputError.say(
+            "item_embedding",
+            f"holds no vector of encoder {encoder_id!r}",
+            hint="run `sail-features encode` with this configuration",
+        )
+    rows = rows.sort_by([(c.ITEM_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
+    ids = rows[c.ITEM_ID].to_numpy()
+    ids = ids.astype(np.str_) if ids.dtype == object else ids
+    # Arrow sorts strings by their bytes in UTF-8, numpy by code points: the same order.
+    newest = np.flatnonzero(np.append(ids[1:] != ids[:-1], True))
+    picked = rows.take(pa.array(newest))
+    return EmbeddingTable(
+        ids[newest],
+        unpack_vectors(picked[c.EMBEDDING].to_pylist(), picked[c.DIM][0].as_py()),
+        encoder_id,
+        picked[c.AVAILABLE_AT].cast(pa.int64()).to_numpy(),
+    )
+
+
+@lru_cache(maxsize=2)
+def open_item_vectors(folder: Path) -> EmbeddingTable:
+    """Memory-map a derived folder, once a process."""
+    return load_embedding_table(folder)

@@ -1,0 +1,136 @@
+"""From a filled feature store to a lift report: join, judge, track, write.
+
+What ``sail-features eval`` runs, and the last part of the demo.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ranking_eval import Arm, Artefact, Evaluation, Experiment, evaluate
+from ranking_eval.report import write_report
+from ranking_eval.retrieval import retrieve
+from ranking_eval.tracking import log_evaluation
+from sail_features import columns as c
+from sail_features.config import SailConfig
+from sail_features.feast_plugin import open_feature_store
+from sail_features.steps import StepMeter
+from sail_features.tables import TableStore
+
+SERVICES: Final = {
+    "control": "ranker_control",
+    "treatment": "ranker_treatment",
+    "placebo": "ranker_placebo",
+}
+IMPRESSION_COLUMNS: Final = (c.REQUEST_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP, c.LABEL)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment left behind."""
+
+    evaluation: Evaluation
+    summary: dict[str, Any]
+    report: Path
+    run_id: str
+
+
+def run_experiment(
+    store: TableStore, repo: Path, config: SailConfig, meter: StepMeter, *, notes: Sequence[str]
+) -> Outcome:
+    """Join all arms through Feast, judge them, and write report, summary and MLflow run.
+
+    Parameters
+    ----------
+    store, repo, config : the tables, the feature repository over them, the settings.
+    meter : times the steps; those it already holds enter the report.
+    notes : sentences for the report, such as how impressions were sampled.
+
+    Raises
+    ------
+    LeakageError, EvaluationError
+        The arms can't be compared, or know what they could not have known.
+    """
+    impressions = store.read("impressions").select(list(IMPRESSION_COLUMNS))
+    dataset = str(store.latest("impressions").lineage["dataset"])
+    with meter.step("join") as step:
+        feast = open_feature_store(repo)
+        joined, arms = retrieve(feast, impressions, SERVICES, lag=config.history.lag)
+        step.say(f"{joined.num_rows:,} rows, {joined.num_columns} columns, through Feast")
+    experiment = Experiment(
+        name=dataset, arms=arms, eval=config.eval, artefacts=list_artefacts(store)
+    )
+    with meter.step("judge") as step:
+        evaluation = evaluate(joined, experiment)
+        step.say(f"{len(arms)} arms x {len(config.eval.seeds)} seeds, {_sizes(arms)} columns")
+    report = config.workspace / "report.html"
+    with meter.step("report") as step:
+        write_report(evaluation, experiment, report, steps=meter.steps, notes=notes)
+        run_id = log_evaluation(
+            evaluation,
+            experiment,
+            tracking_uri=tracking_uri(config),
+            artifacts=[report],
+            tags={"git_commit": _git_commit(), "dataset": dataset},
+        )
+        step.say(f"MLflow run {run_id[:8]}")
+    summary = _summarise(evaluation, dataset, meter, notes)
+    _write_json(config.workspace / "summary.json", summary)
+    return Outcome(evaluation, summary, report, run_id)
+
+
+def tracking_uri(config: SailConfig) -> str:
+    """Return the address of the workspace's MLflow database."""
+    return f"sqlite:///{config.workspace / 'mlflow.db'}"
+
+
+def list_artefacts(store: TableStore) -> tuple[Artefact, ...]:
+    """Return all that was fitted on interactions, with the time it was fitted until."""
+    artefacts = []
+    for table in ("item_embedding", "user_item_match", "user_item_match_placebo"):
+        for manifest in store.covering(table):
+            until = manifest.lineage.get("trained_until")
+            if until is not None:
+                name = f"{table} {manifest.lineage.get('feature_set_id', '')}".strip()
+                artefacts.append(Artefact(name, datetime.fromisoformat(until)))
+    return tuple(artefacts)
+
+
+def _sizes(arms: Sequence[Arm]) -> str:
+    return " / ".join(str(len(arm.columns)) for arm in arms)
+
+
+def _summarise(
+    evaluation: Evaluation, dataset: str, meter: StepMeter, notes: Sequence[str]
+) -> dict[str, Any]:
+    found = evaluation.summary()
+    return {
+        "dataset": dataset,
+        **found,
+        "notes": [*found["notes"], *notes],
+        "steps": meter.steps,
+        "seconds": round(sum(step["seconds"] for step in meter.steps.values()), 2),
+        "peak_gb": meter.peak_gb,
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    unfinished.rename(path)
+
+
+def _git_commit() -> str:
+    """Return the commit of the working directory, ``unknown`` outside of git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,113 @@
+"""Match features of Arrow tables: what a Spark task and a notebook both call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from sail_features import columns as c
+from sail_features.embeddings import EmbeddingTable
+from sail_features.history import EventLog, HistoryWindow, codes_of, ids_of, times_of, us_of
+from sail_features.match.block import Floats, HistoryBlock, MatchFeature
+from sail_features.match.family import columns_of
+from sail_features.match.kernel import MatchRows, compute_match, sort_history
+
+PAIR = (c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP)
+
+
+def compute_match_table(
+    rows: pa.Table,
+    feedback: pa.Table,
+    vectors: EmbeddingTable,
+    features: Sequence[MatchFeature],
+    window: HistoryWindow,
+) -> pa.Table:
+    """Compute the match features of (user, item, moment) rows.
+
+    Parameters
+    ----------
+    rows : columns user_id, item_id, event_timestamp: the moment the row is as of.
+    feedback : columns user_id, item_id, event_timestamp, weight; of all users in
+        ``rows``, at any time; what lies at or after a row's moment isn't seen.
+    vectors, features, window : see `sail_features.match.kernel.compute_match`.
+
+    Returns
+    -------
+    Table, sorted by user, item and moment: the three columns, ``available_at``,
+    ``feature_time`` and one float32 column a feature, null where missing.
+    """
+    rows = rows.select(list(PAIR)).sort_by([(name, "ascending") for name in PAIR])
+    asked, log = _encode(rows, feedback, vectors)
+    result = compute_match(asked, log, vectors, features, window)
+    table = rows.append_column(c.AVAILABLE_AT, times_of(result.available_at_us))
+    table = table.append_column(c.FEATURE_TIME, times_of(result.feature_time_us))
+    for name, values in zip(columns_of(features), result.values.T, strict=True):
+        table = table.append_column(name, pa.array(values, from_pandas=True))
+    return table
+
+
+def sample_similarities(
+    rows: pa.Table,
+    feedback: pa.Table,
+    vectors: EmbeddingTable,
+    window: HistoryWindow,
+    limit: int = 10_000,
+) -> tuple[Floats, int]:
+    """Return evenly spaced order statistics of target-to-liked similarities, and their number.
+
+    The sample that histogram edges are fitted on. Same parameters as
+    `compute_match_table`; ``limit`` bounds the sample.
+    """
+    asked, log = _encode(rows.select(list(PAIR)), feedback, vectors)
+    collector = _Collector()
+    known = asked.item >= 0
+    asked = MatchRows(asked.user[known], asked.item[known], asked.as_of_us[known])
+    compute_match(asked, log, vectors, [collector], window)
+    values = np.sort(np.concatenate([np.empty(0, np.float32), *collector.found]))
+    picked = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(np.int64)
+    return values[picked], len(values)
+
+
+@dataclass
+class _Collector:
+    """A feature without columns that keeps the similarities it is shown."""
+
+    found: list[Floats] = field(default_factory=list)
+    name: str = "collector"
+    version: int = 1
+    columns: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {}
+
+    def compute(self, block: HistoryBlock) -> Floats:
+        self.found.append(block.similarity[block.positive])
+        return np.empty((len(block.similarity), 0), np.float32)
+
+
+def _encode(
+    rows: pa.Table, feedback: pa.Table, vectors: EmbeddingTable
+) -> tuple[MatchRows, EventLog]:
+    """Turn ids into codes of users and rows of vectors."""
+    user, event_user = codes_of(ids_of(rows[c.USER_ID]), ids_of(feedback[c.USER_ID]))
+    log = sort_history(
+        event_user,
+        _rows_of(feedback, vectors),
+        us_of(feedback[c.EVENT_TIMESTAMP]),
+        feedback[c.WEIGHT].cast(pa.float32()).to_numpy(),
+    )
+    return MatchRows(user, _rows_of(rows, vectors), us_of(rows[c.EVENT_TIMESTAMP])), log
+
+
+def _rows_of(table: pa.Table, vectors: EmbeddingTable) -> NDArray[np.int64]:
+    """Look each distinct item up once."""
+    encoded = pc.dictionary_encode(table[c.ITEM_ID].combine_chunks())
+    distinct = vectors.rows_of(ids_of(pa.chunked_array([encoded.dictionary])))
+    found: NDArray[np.int64] = distinct[encoded.indices.to_numpy()]
+    return found

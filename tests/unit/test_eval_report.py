@@ -1,0 +1,173 @@
+"""The report, the table and the verdict's words, from hand-made figures."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ranking_eval import Arm, ArmResult, Evaluation, Experiment, Lift, compute_verdict
+from ranking_eval.plots import draw_all
+from ranking_eval.ranker import Fit
+from ranking_eval.report import write_report
+from ranking_eval.table import print_summary
+from ranking_eval.verdict import format_delta
+
+HOSTILE = "<script>alert('x')</script> $\\frac{1}$ & [red]"
+ARMS = (
+    Arm("control", ("ctr",)),
+    Arm("treatment", ("ctr", HOSTILE)),
+    Arm("placebo", ("ctr", "shuffled")),
+)
+EXPERIMENT = Experiment(f"shop {HOSTILE}", ARMS)
+METRICS = ("auc", "grouped_auc", "log_loss")
+
+
+def make_lifts(delta, half):
+    return {name: Lift(name, delta, delta - half, delta + half, half / 2, 80.0) for name in METRICS}
+
+
+def make_evaluation(*, lift=0.0026, placebo=0.0002, banner=None):
+    draw = np.random.default_rng(0)
+
+    def result(arm):
+        scores = draw.random((2, 60))
+        fit = Fit(scores, (10, 12), dict.fromkeys(arm.columns, 0.5), "model", 1.5)
+        return ArmResult(fit, dict.fromkeys(METRICS, (0.70, 0.72)))
+
+    return Evaluation(
+        rows=1234,
+        users=90,
+        test_rows=60,
+        test_users=20,
+        arms={arm.name: result(arm) for arm in ARMS},
+        lift=make_lifts(lift, 0.001),
+        placebo=make_lifts(placebo, 0.001),
+        lift_over_placebo=make_lifts(lift - placebo, 0.001),
+        split={"warmup_end": "2024-01-02T00:00:00+00:00"},
+        checks=("all arms have the same rows",),
+        notes=(f"a note on {HOSTILE}",),
+        banner=banner,
+        test_labels=draw.integers(0, 2, 60),
+        fingerprint="f" * 64,
+    )
+
+
+class Page(HTMLParser):
+    """Tags and visible text of a page, and what it would load from elsewhere."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.links = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href") and value]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "deep" / "report.html"
+    steps = {f"encode {HOSTILE}": {"seconds": 12.34, "peak_gb": 1.5}, "match": {"seconds": 1.0}}
+    write_report(
+        make_evaluation(banner="Few effective users"),
+        EXPERIMENT,
+        path,
+        steps=steps,
+        notes=["sampled 10 %"],
+    )
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_report_begins_with_the_verdict(page):
+    text = " ".join(Page(page).text)
+    verdict = "credible lift of +.0026 [+.0016, +.0036] AUC; placebo +.0002 [-.0008, +.0012]"
+    assert verdict in text
+    assert text.index(verdict) < text.index("Differences")
+
+
+def test_the_report_holds_figures_steps_checks_and_notes(page):
+    text = " ".join(Page(page).text)
+    for words in (
+        "1,234",
+        "impression-weighted grouped AUC",
+        "12.3",
+        "all arms have the same rows",
+    ):
+        assert words in text
+    assert "sampled 10 %" in text
+    assert "Few effective users" in text
+
+
+def test_the_report_is_one_file_that_loads_nothing(page):
+    parsed = Page(page)
+    assert not {"script", "link", "img", "iframe"} & set(parsed.tags)
+    assert all(link.startswith("#") for link in parsed.links)
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_hostile_names_are_shown_and_not_run(page):
+    assert "<script" not in page
+    assert "alert('x')" in " ".join(Page(page).text)
+
+
+def test_the_report_suits_a_phone_and_a_dark_page(page):
+    assert 'name="viewport"' in page
+    assert "prefers-color-scheme: dark" in page
+    assert "currentColor" in page
+
+
+def test_plots_are_xml_and_the_same_every_time():
+    first, second = draw_all(make_evaluation()), draw_all(make_evaluation())
+    assert first == second
+    for svg in first.values():
+        assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 (our own text)
+
+
+def test_ids_of_one_plot_do_not_occur_in_another():
+    ids = [
+        re.findall(r'<clipPath id="([^"]+)"', svg) for svg in draw_all(make_evaluation()).values()
+    ]
+    assert len({name for of_plot in ids for name in of_plot}) == sum(len(set(i)) for i in ids)
+
+
+def test_a_lift_within_noise_is_not_credible():
+    assert compute_verdict(make_evaluation(lift=0.0005)).startswith(
+        "no credible lift: +.0005 [-.0005, +.0015] AUC"
+    )
+
+
+def test_a_lift_that_the_placebo_shares_is_not_credible():
+    verdict = compute_verdict(make_evaluation(lift=0.0026, placebo=0.0024))
+    assert verdict.startswith("no credible lift: +.0026")
+    assert verdict.endswith("the placebo shares it: treatment - placebo +.0002 [-.0008, +.0012]")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(0.0026, "+.0026"), (-0.5, "-.5000"), (0.0, "+.0000"), (1.0, "+1.0000")]
+)
+def test_differences_are_written_with_their_sign(value, written):
+    assert format_delta(value) == written
+
+
+def test_the_table_shows_arms_lift_placebo_and_cost():
+    summary = make_evaluation().summary() | {
+        "dataset": "shop [bold]",
+        "steps": {"encode [red]": {"seconds": 3.0, "peak_gb": 1.25}},
+    }
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(summary, console)
+    shown = console.file.getvalue()
+    for words in ("1,234", "treatment: AUC", "+.0026 [+.0016, +.0036]", "+.0002", "1.25 GB"):
+        assert words in shown
+    assert "shop [bold]" in shown
+    assert "encode [red]" in shown
