@@ -26,6 +26,8 @@ METRIC_NAMES: Final = {
     "grouped_auc": "impression-weighted grouped AUC",
     "log_loss": "log loss (lower is better)",
 }
+WIDTH: Final = 5.0
+"""Inches: narrow enough for its text to be read on a phone."""
 IMPORTANT_COLUMNS: Final = 15
 CALIBRATION_BINS: Final = 15
 
@@ -73,7 +75,7 @@ def draw_forest(evaluation: Evaluation) -> str:
     """Draw each comparison's difference and interval, one panel a metric."""
     comparisons = list_comparisons(evaluation)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 1.0 + 1.6 * len(evaluation.lift)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.0 + 1.4 * len(evaluation.lift)), layout="constrained")
         panels = figure.subplots(len(evaluation.lift), 1, squeeze=False)[:, 0]
         for panel, metric in zip(panels, evaluation.lift, strict=True):
             for place, lifts in enumerate(comparisons.values()):
@@ -90,7 +92,7 @@ def draw_forest(evaluation: Evaluation) -> str:
 def draw_seeds(evaluation: Evaluation) -> str:
     """Draw each fit's metrics as a dot, one row an arm, and their mean as a bar."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 1.0 + 1.6 * len(evaluation.lift)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 1.0 + 1.4 * len(evaluation.lift)), layout="constrained")
         panels = figure.subplots(len(evaluation.lift), 1, squeeze=False)[:, 0]
         for panel, metric in zip(panels, evaluation.lift, strict=True):
             for place, arm in enumerate(evaluation.arms.values()):
@@ -109,7 +111,7 @@ def draw_importance(evaluation: Evaluation, arm: str) -> str:
     ordered = sorted(evaluation.arms[arm].fit.importance.items(), key=lambda pair: -pair[1])
     names, shares = zip(*ordered[:IMPORTANT_COLUMNS], strict=True)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 0.9 + 0.26 * len(names)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.26 * len(names)), layout="constrained")
         panel = figure.subplots()
         panel.barh(range(len(names)), shares, color=COLOURS[0], height=0.7)
         panel.set_yticks(range(len(names)), [_shorten(name) for name in names])
@@ -122,7 +124,7 @@ def draw_calibration(evaluation: Evaluation) -> str:
     """Draw the share of label 1 against the prediction, in bins of equal size."""
     labels = evaluation.test_labels
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
         panel = figure.subplots()
         for place, (name, arm) in enumerate(evaluation.arms.items()):
             scores = arm.fit.scores.mean(axis=0)
@@ -139,8 +141,9 @@ def draw_calibration(evaluation: Evaluation) -> str:
         return _to_svg(figure, "calibration")
 
 
-def _shorten(name: str, most: int = 40) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _shorten(name: str, most: int = 28) -> str:
+    """Return a name, or its end, where Feast has put the feature."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _to_svg(figure: Figure, salt: str) -> str:

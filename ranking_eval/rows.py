@@ -6,7 +6,7 @@ and the order of the caller's frame changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ranking_eval.experiment import Experiment
+from ranking_eval.experiment import Arm, Experiment
 from ranking_eval.metrics.arrays import Codes
 from sail_features import columns as c
 from sail_features.errors import EvaluationError
@@ -23,6 +23,8 @@ from sail_features.schemas import IMPRESSIONS, TableSchema, check_table
 Frame: TypeAlias = pa.Table | pd.DataFrame
 
 ORDER: Final = (c.EVENT_TIMESTAMP, c.REQUEST_ID, c.USER_ID, c.ITEM_ID)
+GUARDED_SUFFIXES: Final = (c.FEATURE_TIME, c.AVAILABLE_AT)
+"""Columns whose names end so hold times that the guards look at."""
 SCHEMA: Final = TableSchema(
     "evaluation rows",
     IMPRESSIONS.key,
@@ -51,28 +53,42 @@ def load_frames(
         missing = [name for name in names if name not in frame]
         if missing:
             raise EvaluationError.bad_arms("frames", f"none for arm {', '.join(missing)}")
-        frames = {name: load_rows(frame[name]) for name in names}
-    else:
-        frames = dict.fromkeys(names, load_rows(frame))
+        for arm in experiment.arms:
+            _check_columns(arm, frame[arm.name])
+        return {arm.name: load_rows(frame[arm.name], arm.columns) for arm in experiment.arms}
     for arm in experiment.arms:
-        existing = frames[arm.name].column_names
-        absent = [name for name in arm.columns if name not in existing]
-        if absent:
-            raise EvaluationError.missing_columns(arm.name, absent, existing)
-    return frames
+        _check_columns(arm, frame)
+    features = [name for arm in experiment.arms for name in arm.columns]
+    return dict.fromkeys(names, load_rows(frame, features))
 
 
-def load_rows(frame: Frame) -> pa.Table:
-    """Return a frame as an Arrow table, checked and in order of `ORDER`."""
+def load_rows(frame: Frame, features: Collection[str] = ()) -> pa.Table:
+    """Return ids, time, label, features and guard columns, checked and in order of `ORDER`."""
+    wanted = {*SCHEMA.names(), *features}
+    kept = [
+        name for name in _names(frame) if name in wanted or str(name).endswith(GUARDED_SUFFIXES)
+    ]
     table: pa.Table = frame
     if isinstance(frame, pd.DataFrame):
-        table = pa.Table.from_pandas(frame, preserve_index=False)
+        table = pa.Table.from_pandas(frame[kept], preserve_index=False)
+    table = table.select(kept)
     check_table(table, SCHEMA, where="evaluate")
     found = pc.unique(table[c.LABEL]).to_pylist()
     if not set(found) <= {0, 1}:
         raise EvaluationError.not_binary("evaluate", sorted(found))
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in ORDER])
     return table.take(order).combine_chunks()
+
+
+def _names(frame: Frame) -> list[str]:
+    return list(frame.columns if isinstance(frame, pd.DataFrame) else frame.column_names)
+
+
+def _check_columns(arm: Arm, frame: Frame) -> None:
+    existing = _names(frame)
+    missing = [name for name in arm.columns if name not in existing]
+    if missing:
+        raise EvaluationError.missing_columns(arm.name, missing, existing)
 
 
 def read_labels(rows: pa.Table) -> Codes:

@@ -7,6 +7,7 @@ started), 75 transient, a scheduler may try again.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from sail_features.tables import TableStore, format_as_of, parse_as_of
 
 if TYPE_CHECKING:
     from sail_features.datasets.dataset import Dataset
+    from sail_features.datasets.synthetic import SyntheticConfig
 
 app = typer.Typer(
     add_completion=False,
@@ -44,11 +46,21 @@ AsOf = Annotated[
 Since = Annotated[
     str | None, typer.Option(help="Start of the impressions; default: all before --as-of.")
 ]
+World = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--world",
+        metavar="NAME=VALUE",
+        help="Of the synthetic world: seed=1, users=5000, impressions=500000, content_lift=0 ...",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; turn our errors into one message and an exit code."""
+    # DuckDB's notice about a call that ibis makes; nothing a user of ours can mend.
+    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
     try:
         app(args=arguments)
     except SailError as error:
@@ -66,7 +78,7 @@ def demo(
         "build/demo"
     ),
     feature_repo: Annotated[Path, typer.Option(help="Repository to copy.")] = Path("feature_repo"),
-    seed: Annotated[int, typer.Option(help="Of the synthetic world and sampled negatives.")] = 0,
+    world: World = None,
 ) -> None:
     """Run the whole way on one data set and print the lift.
 
@@ -76,7 +88,7 @@ def demo(
     from sail_features.demo import run_demo
 
     settings = settings.model_copy(update={"workspace": workspace.resolve()})
-    run_demo(data, settings, feature_repo, Console(), seed=seed)
+    run_demo(data, settings, feature_repo, Console(), world=_world(world))
 
 
 @app.command("import")
@@ -97,6 +109,7 @@ def import_(
     as_of: AsOf = None,
     since: Since = None,
     seed: Annotated[int, typer.Option(help="Of sampled negatives.")] = 0,
+    world: World = None,
     dry_run: DryRun = False,
 ) -> None:
     """Bring items, events and impressions into the tables.
@@ -106,7 +119,12 @@ def import_(
     settings = _load(config)
     from sail_features.datasets.publish import next_midnight, publish_dataset
 
-    dataset = _load_source(source, items, events, impressions, mapping, negatives, seed)
+    if source is not None:
+        from sail_features.datasets.catalogue import load_dataset
+
+        dataset = load_dataset(source, world=_world(world))
+    else:
+        dataset = _load_own_tables(items, events, impressions, mapping, negatives, seed)
     until = parse_as_of(as_of) if as_of else next_midnight(dataset)
     console = Console()
     for note in dataset.notes:
@@ -263,8 +281,7 @@ def _load(path: Path | None) -> SailConfig:
     return load_config(path or find_config(Path.cwd()))
 
 
-def _load_source(
-    source: str | None,
+def _load_own_tables(
     items: Path | None,
     events: Path | None,
     impressions: Path | None,
@@ -272,10 +289,6 @@ def _load_source(
     negatives: int | None,
     seed: int,
 ) -> Dataset:
-    if source is not None:
-        from sail_features.datasets.catalogue import load_dataset
-
-        return load_dataset(source, seed=seed)
     if items is None or events is None or mapping is None:
         raise ConfigError.say(
             "import",
@@ -293,6 +306,19 @@ def _load_source(
         negatives_per_positive=negatives,
         seed=seed,
     )
+
+
+def _world(assignments: list[str] | None) -> SyntheticConfig:
+    """Read ``--world name=value`` options into the synthetic world's settings."""
+    from pydantic import ValidationError
+
+    from sail_features.datasets.synthetic import SyntheticConfig
+
+    given = dict(pair.partition("=")[::2] for pair in assignments or ())
+    try:
+        return SyntheticConfig.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError.unreadable("--world", error) from error
 
 
 def _as_of(text: str | None, store: TableStore) -> datetime:

@@ -20,6 +20,8 @@ from sail_features.errors import ConfigError
 
 CONFIG_NAME = "sail.yaml"
 CONFIG_VARIABLE = "SAIL_CONFIG"
+MAX_DAYS = 36_500
+"""A century: longer windows are a slip of the unit, and overflow microseconds."""
 
 
 class Section(BaseModel):
@@ -37,7 +39,7 @@ class EncoderConfig(Section):
 
     kind: Literal["transformer_text", "hash"] = "transformer_text"
     model: str | None = None
-    text_fields: tuple[str, ...] = ("text",)
+    text_fields: tuple[str, ...] = Field(default=("text",), min_length=1)
     max_tokens: int = Field(default=128, ge=8, le=8192)
     tokens_per_batch: int = Field(default=2048, ge=64)
     dim: int = Field(default=256, ge=8, le=8192)
@@ -53,9 +55,9 @@ class HistoryConfig(Section):
     leaves such impressions out.
     """
 
-    lookback_days: float = Field(default=365.0, gt=0)
+    lookback_days: float = Field(default=365.0, gt=0, le=MAX_DAYS)
     max_events: int = Field(default=100, ge=1, le=10_000)
-    lag_s: float = Field(default=1e-6, ge=1e-6)
+    lag_s: float = Field(default=1e-6, ge=1e-6, le=MAX_DAYS * 86_400)
     unclicked_weight: float | None = Field(default=-0.5, lt=0)
 
     @property
@@ -68,7 +70,7 @@ class MatchConfig(Section):
     """Parameters of the match features; a change of any changes ``feature_set_id``."""
 
     histogram_bins: int = Field(default=10, ge=2, le=64)
-    half_life_days: float = Field(default=30.0, gt=0)
+    half_life_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
     neighbours: int = Field(default=10, ge=1)
     """Nearest history items that the mean of past feedback is taken over."""
 
@@ -77,7 +79,7 @@ class BaselineConfig(Section):
     """Parameters of the ordinary point-in-time features that every arm has."""
 
     smoothing: float = Field(default=20.0, ge=0)
-    recent_days: float = Field(default=30.0, gt=0)
+    recent_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
 
 
 class SparkConfig(Section):
@@ -109,7 +111,7 @@ class EvalConfig(Section):
     max_rounds: int = Field(default=600, ge=1)
     early_stopping_rounds: int = Field(default=30, ge=1)
     params: dict[str, float | int | str | bool] = Field(default_factory=dict)
-    max_rows: int = Field(default=150_000, ge=100)
+    max_rows: int = Field(default=500_000, ge=100)
     """Above this many impressions, whole users are sampled by hash."""
 
     @model_validator(mode="after")
@@ -156,7 +158,7 @@ def load_config(path: Path) -> SailConfig:
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         config = SailConfig.model_validate(raw)
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError.unreadable(path, error) from error
     workspace = (path.resolve().parent / config.workspace).resolve()
     return config.model_copy(update={"workspace": workspace})

@@ -8,20 +8,22 @@ can be looked into with ordinary ``feast`` and ``mlflow`` commands afterwards.
 from __future__ import annotations
 
 import shutil
+from contextlib import redirect_stdout
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
 import yaml
-from pyspark.sql import SparkSession
 from rich.console import Console
 
-from ranking_eval import warmup_end
+from ranking_eval import compute_verdict, warmup_end
 from ranking_eval.table import print_summary
 from sail_features import columns as c
 from sail_features.config import CONFIG_NAME, SailConfig, load_config
 from sail_features.datasets.catalogue import load_dataset
 from sail_features.datasets.publish import next_midnight, publish_dataset, sample_users
+from sail_features.datasets.synthetic import SyntheticConfig
 from sail_features.errors import ConfigError
 from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
 from sail_features.judging import Outcome, run_experiment, tracking_uri
@@ -39,7 +41,12 @@ PLACEBO_SEED: Final = 0
 
 
 def run_demo(
-    data: str, config: SailConfig, repo_template: Path, console: Console, *, seed: int = 0
+    data: str,
+    config: SailConfig,
+    repo_template: Path,
+    console: Console,
+    *,
+    world: SyntheticConfig | None = None,
 ) -> Outcome:
     """Run every step on ``data`` and print one table at the end.
 
@@ -49,7 +56,7 @@ def run_demo(
     config : settings; its workspace is replaced.
     repo_template : the feature repository to copy into the workspace.
     console : for progress and the table.
-    seed : of the synthetic world and of sampled negatives.
+    world : size, seed and planted effect of the synthetic world.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def run_demo(
     meter = StepMeter(console)
     notes = []
     with meter.step("import") as step:
-        dataset, sampled = sample_users(load_dataset(data, seed=seed), config.eval.max_rows)
+        dataset, sampled = sample_users(load_dataset(data, world=world), config.eval.max_rows)
         config, repo = lay_out_workspace(config, repo_template)
         store = TableStore(config.tables)
         as_of = next_midnight(dataset)
@@ -75,12 +82,15 @@ def run_demo(
         console.print(f"  note: {note}", style="dim", highlight=False, markup=False)
     fit_until = warmup_end(dataset.impressions[c.EVENT_TIMESTAMP], config.eval)
     make_features(store, config, meter, as_of=as_of, fit_until=fit_until)
-    with meter.step("apply"):
+    with meter.step("apply") as step:
         apply_repo(repo)
-    with meter.step("materialize"):
+        step.say("feast apply")
+    with meter.step("materialize") as step, redirect_stdout(StringIO()):
         materialize(open_feature_store(repo), as_of)
+        step.say("item_embedding and user_history, to the online store")
     outcome = run_experiment(store, repo, config, meter, notes=[*dataset.notes, *notes])
     print_summary(outcome.summary, console)
+    console.print(compute_verdict(outcome.evaluation), style="bold", highlight=False)
     _print_next_commands(config, repo, outcome, console)
     return outcome
 
@@ -116,7 +126,7 @@ def make_features(
                 )
                 step.say(_rows(manifest))
     finally:
-        _stop(spark)
+        spark.stop()
 
 
 def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConfig, Path]:
@@ -160,14 +170,6 @@ def _describe_encoding(manifest: Manifest) -> str:
 
 def _rows(manifest: Manifest) -> str:
     return f"{manifest.rows:,} rows"
-
-
-def _stop(spark: SparkSession) -> None:
-    """Stop Spark and its JVM, which would hold memory through training."""
-    gateway = spark.sparkContext._gateway
-    spark.stop()
-    if gateway is not None:
-        gateway.shutdown()
 
 
 def _print_next_commands(

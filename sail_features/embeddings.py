@@ -149,7 +149,7 @@ def unpack_vectors(packed: list[bytes], dim: int) -> NDArray[np.float16]:
 
 
 def normalise(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the rows scaled to length 1; all-zero rows become NaN, never zero.
+    """Return the rows scaled to length 1; rows without a finite length become NaN, never zero.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def normalise(vectors: NDArray[Any]) -> NDArray[np.float32]:
     array([[0.6, 0.8]], dtype=float32)
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    safe = np.where(lengths > 0, lengths, np.nan)
+    safe = np.where((lengths > 0) & np.isfinite(lengths), lengths, np.nan)
     scaled: NDArray[np.float32] = (vectors / safe).astype(np.float32)
     return scaled
 

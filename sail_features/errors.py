@@ -266,7 +266,7 @@ class ModelError(SailError, ValueError):
 
 
 class QuarantineError(SailError, RuntimeError):
-    """More rows were quarantined than the run allows; nothing was published."""
+    """More rows were quarantined than the run allows; only they were published."""
 
     @classmethod
     def too_many(cls, where: str, count: int, total: int, limit: float, reasons: object) -> Self:

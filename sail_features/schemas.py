@@ -239,13 +239,19 @@ def _check_column(table: pa.Table, column: Column, *, where: str) -> None:
         raise InputError.no_zone(where, column.name)
     if not column.kind.accepts(kind) and not (column.nullable and pa.types.is_null(kind)):
         raise InputError.wrong_type(where, column.name, kind, column.kind.word)
-    nulls = table[column.name].null_count
-    if nulls and not column.nullable:
+    missing = _count_missing(table[column.name])
+    if missing and not column.nullable:
         raise InputError.say(
             where,
-            f"column {column.name!r} is null in {nulls} of {table.num_rows} rows",
+            f"column {column.name!r} is null or not finite in {missing} of {table.num_rows} rows",
             hint="drop these rows, or fill the column",
         )
+
+
+def _count_missing(values: pa.ChunkedArray) -> int:
+    if pa.types.is_floating(values.type):
+        return len(values) - int(pc.sum(pc.is_finite(values)).as_py() or 0)
+    return int(values.null_count)
 
 
 def check_unique(table: pa.Table, key: tuple[str, ...], *, where: str) -> None:
@@ -259,7 +265,7 @@ def check_unique(table: pa.Table, key: tuple[str, ...], *, where: str) -> None:
 
 def check_not_in_future(table: pa.Table, column: str, *, now: datetime, where: str) -> None:
     """Raise `InputError` where ``column`` holds times later than ``now``."""
-    late = table.filter(pc.greater(table[column], pa.scalar(now, TIMESTAMP)))
+    late = table.filter(pc.greater(_in_utc(table[column]), pa.scalar(now, TIMESTAMP)))
     if late.num_rows:
         latest = pc.max(late[column]).as_py()
         raise InputError.in_future(where, column, late.num_rows, latest, now)
@@ -277,8 +283,9 @@ def written_type(column: Column, id_type: pa.DataType) -> pa.DataType:
 def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
     """Cast the known columns to the types that tables are written with.
 
-    Ids keep their own type (large strings become strings), list elements too;
-    unknown columns are passed through. Column order: the schema's, then the rest.
+    Ids keep their own type (large strings become strings), list elements too; parts of
+    a microsecond are cut; unknown columns are passed through. Column order: the
+    schema's, then the rest.
     """
     known = {column.name: column for column in schema.columns}
     names = [name for name in schema.names() if name in table.column_names]
@@ -287,9 +294,14 @@ def conform(table: pa.Table, schema: TableSchema) -> pa.Table:
     for name in names:
         array = table[name]
         if name in known:
-            array = array.cast(_target_type(known[name], array.type))
+            target = _target_type(known[name], array.type)
+            array = _in_utc(array) if target == TIMESTAMP else array.cast(target)
         arrays.append(array)
     return pa.table(dict(zip(names, arrays, strict=True)))
+
+
+def _in_utc(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    return times.cast(TIMESTAMP, safe=False)
 
 
 def _target_type(column: Column, kind: pa.DataType) -> pa.DataType:

@@ -56,6 +56,7 @@ class StepMeter:
             f"  {name:<12} {seconds:6.1f} s  {memory.peak_gb:5.2f} GB  {step.said}",
             highlight=False,
             markup=False,
+            soft_wrap=True,
         )
 
 

@@ -163,9 +163,15 @@ class TableStore:
             )
         return tuple(reversed(chain))
 
-    def latest(self, table: str) -> Manifest:
-        """Return the newest partition's manifest, or raise `MissingTableError`."""
-        return self.covering(table)[-1]
+    def latest(self, table: str, as_of: datetime | None = None) -> Manifest:
+        """Return the newest partition's manifest, no later than ``as_of`` where given.
+
+        Raises
+        ------
+        MissingTableError
+            There is none.
+        """
+        return self.covering(table, as_of)[-1]
 
     def files(self, manifests: Sequence[Manifest]) -> list[str]:
         """Return the paths of the data files of these partitions."""

@@ -30,11 +30,13 @@ US_PER_DAY: Final = 86_400_000_000
 USER_COLUMNS: Final = (
     "user_events",
     "user_recent_events",
+    "user_liked_events",
     "user_positive_rate",
     "user_days_since_event",
     "user_item_events",
     "user_item_days_since_event",
     "user_category_events",
+    "user_category_liked_events",
     "user_category_share",
     "user_category_positive_rate",
     "price",
@@ -43,6 +45,7 @@ USER_COLUMNS: Final = (
 ITEM_COLUMNS: Final = (
     "item_events",
     "item_recent_events",
+    "item_liked_events",
     "item_positive_rate",
     "item_days_since_event",
     "item_age_days",
@@ -108,11 +111,13 @@ def compute_user_part(rows: Rows, events: Events, config: BaselineConfig) -> Bas
         {
             "user_events": user.events,
             "user_recent_events": user.recent,
+            "user_liked_events": user.liked,
             "user_positive_rate": user.positive_rate,
             "user_days_since_event": user.days_since,
             "user_item_events": pair.events,
             "user_item_days_since_event": pair.days_since,
             "user_category_events": _where(known, category.events),
+            "user_category_liked_events": _where(known, category.liked),
             "user_category_share": _where(known, share),
             "user_category_positive_rate": _where(known, category.positive_rate),
             "price": rows.price,
@@ -129,6 +134,7 @@ def compute_item_part(rows: Rows, events: Events, config: BaselineConfig) -> Bas
         {
             "item_events": item.events,
             "item_recent_events": item.recent,
+            "item_liked_events": item.liked,
             "item_positive_rate": item.positive_rate,
             "item_days_since_event": item.days_since,
             "item_age_days": ((rows.as_of_us - rows.item_time_us) / US_PER_DAY).astype(np.float32),

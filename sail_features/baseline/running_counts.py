@@ -26,6 +26,7 @@ class RunningCounts:
 
     events: Floats
     recent: Floats
+    liked: Floats
     positive_rate: Floats
     days_since: Floats
     newest_us: NDArray[np.int64]
@@ -64,6 +65,7 @@ def compute_running_counts(
     return RunningCounts(
         events,
         recent.astype(np.float32),
+        liked.astype(np.float32),
         _rate(liked, events, smoothing),
         np.where(any_event, days, np.nan).astype(np.float32),
         newest,

@@ -13,10 +13,13 @@ from sail_features.schemas import TIMESTAMP
 def derive_request_ids(users: pa.ChunkedArray, times: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return one request id for each (user, time): ``user@microseconds``.
 
-    For logs that don't say which impressions were shown together.
+    For logs that don't say which impressions were shown together. A missing time
+    leaves its place empty, for the policy on such rows to drop them.
     """
     microseconds = times.cast(TIMESTAMP).cast(pa.int64()).cast(pa.string())
-    return pc.binary_join_element_wise(users.cast(pa.string()), microseconds, "@")
+    return pc.binary_join_element_wise(
+        users.cast(pa.string()), microseconds, "@", null_handling="replace", null_replacement=""
+    )
 
 
 def mark_logged(impressions: pa.Table) -> pa.Table:

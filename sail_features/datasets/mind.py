@@ -87,7 +87,7 @@ def _items(news: pa.Table) -> pa.Table:
         {
             c.ITEM_ID: news["news"],
             c.TITLE: news["title"],
-            c.TEXT: join_text([news["title"], news["abstract"]], ". "),
+            c.TEXT: join_text([news["title"], news["abstract"]]),
             c.CATEGORY: news["category"],
             c.TAGS: pc.split_pattern(news["subcategory"], "|"),
         }

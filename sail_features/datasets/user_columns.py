@@ -1,7 +1,8 @@
 """Turn the named columns of a user's tables into those of the contracts.
 
-No files are read here: a table and a mapping in, a table out, with the rows that
-each policy of `timestamps` touched. Only the contract's columns are taken along.
+No files are read here (``source`` is for messages, and for paths relative to it): a
+table and a mapping in, a table out, with the rows that each policy of `timestamps`
+touched. Only the contract's columns are taken along.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from sail_features import columns as c
 from sail_features.datasets.impressions import derive_request_ids, mark_logged
-from sail_features.datasets.mapping import EventColumns, ImpressionColumns, ItemColumns
+from sail_features.datasets.mapping import ColumnNames, EventColumns, ImpressionColumns, ItemColumns
 from sail_features.datasets.text_columns import join_text, look_up, resolve_paths
 from sail_features.datasets.timestamps import TimeRule, read_times
 from sail_features.errors import InputError
@@ -29,27 +30,27 @@ Counts = dict[str, int]
 
 
 def read_items(
-    table: pa.Table, names: ItemColumns, rule: TimeRule, *, where: str, folder: Path
+    table: pa.Table, names: ItemColumns, rule: TimeRule, *, source: Path
 ) -> tuple[pa.Table, Counts]:
-    """Return the items; paths in them are resolved against ``folder``.
+    """Return the items; paths in them are resolved against the folder of ``source``.
 
     Raises
     ------
     InputError
         A named column isn't there or can't be converted.
     """
-    found = names.find_columns(table.column_names, where=where)
-    arrays, counts = _convert(table, found, rule, where=where)
+    arrays, counts = _convert(table, names, rule, where=str(source))
     if names.text:
-        arrays[c.TEXT] = join_text([_as_text(table[name]) for name in names.text], "\n")
+        arrays[c.TEXT] = join_text([_as_text(table[name]) for name in names.text])
+    folder = source if source.is_dir() else source.parent
     for name in (c.IMAGE_PATH, c.AUDIO_PATH):
         if name in arrays:
-            arrays[name] = resolve_paths(arrays[name], folder)
+            arrays[name] = resolve_paths(arrays[name], folder.resolve())
     return pa.table(arrays), counts
 
 
 def read_events(
-    table: pa.Table, names: EventColumns, rule: TimeRule, *, where: str
+    table: pa.Table, names: EventColumns, rule: TimeRule, *, source: Path
 ) -> tuple[pa.Table, Counts]:
     """Return the events with their type and signed weight.
 
@@ -59,19 +60,18 @@ def read_events(
         A named column isn't there or can't be converted, or an event's type has
         no weight.
     """
-    found = names.find_columns(table.column_names, where=where)
-    arrays, counts = _convert(table, found, rule, where=where)
+    arrays, counts = _convert(table, names, rule, where=str(source))
     if c.EVENT_TYPE not in arrays:
         arrays[c.EVENT_TYPE] = _repeat(pa.scalar(UNTYPED_EVENT), table.num_rows)
     if names.weights is not None:
-        arrays[c.WEIGHT] = _weigh(arrays[c.EVENT_TYPE], names.weights, where=where)
+        arrays[c.WEIGHT] = _weigh(arrays[c.EVENT_TYPE], names.weights, where=str(source))
     elif c.WEIGHT not in arrays:
         arrays[c.WEIGHT] = _repeat(pa.scalar(1.0), table.num_rows)
     return pa.table(arrays), counts
 
 
 def read_impressions(
-    table: pa.Table, names: ImpressionColumns, rule: TimeRule, *, where: str
+    table: pa.Table, names: ImpressionColumns, rule: TimeRule, *, source: Path
 ) -> tuple[pa.Table, Counts]:
     """Return the impressions; a request is one user at one time if none is named.
 
@@ -80,8 +80,7 @@ def read_impressions(
     InputError
         A named column isn't there or can't be converted.
     """
-    found = names.find_columns(table.column_names, where=where)
-    arrays, counts = _convert(table, found, rule, where=where)
+    arrays, counts = _convert(table, names, rule, where=str(source))
     if c.REQUEST_ID not in arrays:
         arrays[c.REQUEST_ID] = derive_request_ids(arrays[c.USER_ID], arrays[c.EVENT_TIMESTAMP])
     return mark_logged(pa.table(arrays)), counts
@@ -92,9 +91,10 @@ def _repeat(value: pa.Scalar, rows: int) -> pa.ChunkedArray:
 
 
 def _convert(
-    table: pa.Table, found: Mapping[str, str], rule: TimeRule, *, where: str
+    table: pa.Table, names: ColumnNames, rule: TimeRule, *, where: str
 ) -> tuple[dict[str, pa.ChunkedArray], Counts]:
     """Return each contract column, converted from the user's column."""
+    found = names.find_columns(table.column_names, where=where)
     arrays: dict[str, pa.ChunkedArray] = {}
     counts: Counts = {}
     for name, source in found.items():

@@ -60,11 +60,13 @@ def load_user_tables(
         A file can't be read, a named column isn't there or can't be converted, or
         the tables break their contracts (`dataset.Dataset`).
     """
-    paths = {"items": items, "events": events, "impressions": impressions}
-    tables = {name: read_table(path) for name, path in paths.items() if path is not None}
+    paths = {"items": items, "events": events}
+    if impressions is not None:
+        paths["impressions"] = impressions
+    tables = {name: read_table(path) for name, path in paths.items()}
     if not mapping.names_a_column:
         raise ConfigError.names_nothing("mapping", _describe(tables))
-    converted, counts = _convert(tables, mapping, folder=_folder(items))
+    converted, counts = _convert(tables, paths, mapping)
     if "impressions" in tables and negatives_per_positive is None:
         return build_dataset(_NAME, **converted, negatives="logged", dropped=counts)
     if negatives_per_positive is None:
@@ -76,28 +78,19 @@ def _describe(tables: dict[str, pa.Table]) -> str:
     return "; ".join(f"{name} have {', '.join(t.column_names)}" for name, t in tables.items())
 
 
-def _folder(path: Path) -> Path:
-    return (path if path.is_dir() else path.parent).resolve()
-
-
 def _convert(
-    tables: dict[str, pa.Table], mapping: Mapping, *, folder: Path
+    tables: dict[str, pa.Table], paths: dict[str, Path], mapping: Mapping
 ) -> tuple[dict[str, pa.Table], Counter[str]]:
-    rule = mapping.time_rule
-    counts: Counter[str] = Counter()
-    converted = {}
-    converted["items"], touched = read_items(
-        tables["items"], mapping.items, rule, where="items", folder=folder
-    )
-    counts.update(touched)
-    converted["events"], touched = read_events(
-        tables["events"], mapping.events, rule, where="events"
-    )
-    counts.update(touched)
-    if "impressions" in tables:
-        converted["impressions"], touched = read_impressions(
-            tables["impressions"], mapping.impressions, rule, where="impressions"
-        )
+    """Return the tables with the contracts' columns, and the rows that policies touched."""
+    rule, converted, counts = mapping.time_rule, {}, Counter[str]()
+    for name, table in tables.items():
+        if name == "items":
+            result = read_items(table, mapping.items, rule, source=paths[name])
+        elif name == "events":
+            result = read_events(table, mapping.events, rule, source=paths[name])
+        else:
+            result = read_impressions(table, mapping.impressions, rule, source=paths[name])
+        converted[name], touched = result
         counts.update(touched)
     return converted, counts
 

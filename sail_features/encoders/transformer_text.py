@@ -100,7 +100,9 @@ class TransformerTextEncoder:
     def _loaded(self) -> tuple[Any, Any]:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
             model = AutoModel.from_pretrained(

@@ -8,10 +8,15 @@ power follows the trial in `judge_facts.md` 5.1 (kNN-CTR, +7 to +19 of 1e-4 AUC)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from sail_features.match.block import Floats, HistoryBlock, weighted_mean
+
+TIE: Final = 1e-6
+"""Similarities this close are equal: a matrix product rounds the same item's cosine
+differently in different places."""
 
 
 @dataclass(frozen=True)
@@ -57,5 +62,5 @@ class NeighbourFeedback:
         if slots > self.neighbours:
             edge = slots - self.neighbours
             nearest = np.partition(close, edge, axis=1)[:, edge : edge + 1]
-            close = np.where(close >= nearest, close, np.float32(0))
+            close = np.where(close >= nearest - np.float32(TIE), close, np.float32(0))
         return weighted_mean(block.weight, close**4)[:, None]

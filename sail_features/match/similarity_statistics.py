@@ -8,6 +8,7 @@ The plainest summary of a user's past, and the first that any paper compares wit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from sail_features.match.block import (
     nan_where_empty,
     weighted_mean,
 )
+
+MAX_AGE_DAYS: Final = np.float32(1e9)
+"""Stands in for the youngest age where nothing was liked."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,10 @@ class SimilarityStatistics:
 
     Notes
     -----
-    ``sim_recency_mean``: weights 2^(-age / half-life). ``sim_weight_mean``:
-    weights are the events' own feedback. Cost: O(slots log slots) a row.
+    ``sim_recency_mean``: weights 2^(-age / half-life), with ages counted from the
+    youngest liked event: the mean is the same, and no half-life is too short for
+    float32. ``sim_weight_mean``: weights are the events' own feedback. Cost:
+    O(slots log slots) a row.
 
     Examples
     --------
@@ -72,17 +78,23 @@ class SimilarityStatistics:
         liked = block.positive.astype(np.float32)
         top = block.positive_descending
         mean = weighted_mean(block.similarity, liked)
-        squared = (block.similarity - mean[:, None]) ** 2
-        recency = liked * np.exp2(-block.age_days / np.float32(self.half_life_days))
+        # Empty slots may hold anything, and infinity times 0 is NaN: blank them first.
+        weight, apart = (
+            np.where(block.positive, values, np.float32(0))
+            for values in (block.weight, block.similarity - mean[:, None])
+        )
+        age = np.where(block.positive, block.age_days, np.float32(np.inf))
+        youngest = age.min(axis=1, keepdims=True, initial=MAX_AGE_DAYS)
+        recency = np.exp2((youngest - age) / np.float32(self.half_life_days))
         return np.stack(
             [
                 nan_where_empty(top.max(axis=1, initial=-np.inf)),
                 mean,
                 mean_of_top(top, 3),
                 mean_of_top(top, 10),
-                np.sqrt(weighted_mean(squared, liked)),
+                np.sqrt(weighted_mean(apart**2, liked)),
                 weighted_mean(block.similarity, recency),
-                weighted_mean(block.similarity, liked * block.weight),
+                weighted_mean(block.similarity, weight),
             ],
             axis=1,
         )

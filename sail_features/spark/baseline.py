@@ -75,7 +75,7 @@ def run_baseline(
         by_item = _by_bucket(c.ITEM_ID, pairs, feedback, compute_item_table, ITEM_COLUMNS, config)
         write_partition(_assemble(pairs, by_user, by_item, partition.created, config), partition)
         partition.lineage.update(feature_set_id=baseline_id(config.baseline))
-    return store.latest(USER_ITEM_BASELINE.name)
+    return store.latest(USER_ITEM_BASELINE.name, as_of)
 
 
 def _attributes(items: DataFrame) -> DataFrame:

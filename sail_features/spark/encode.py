@@ -55,20 +55,21 @@ def run_encode(
     ModelError
         The encoder can't be loaded.
     QuarantineError
-        More than ``encoder.max_quarantine_share`` of the contents can't be encoded;
-        nothing is published.
+        More than ``encoder.max_quarantine_share`` of the items known before ``as_of``
+        can't be encoded; only the quarantine table is published.
+
+    Notes
+    -----
+    An item whose content returns to what it once was gets a row again, so that its
+    newest row is always its present content; nothing is encoded for it.
     """
     encoder = build_encoder(config.encoder)
     inputs = store.covering("items", as_of)
     items = read_partitions(spark, store, inputs)
     _check_text_fields(items, config.encoder)
     earlier, all_parts = _embedding_partitions(store, as_of)
-    wanted = _with_content(latest_items(items, as_of), config.encoder)
-    if earlier:
-        seen = read_partitions(spark, store, earlier).where(
-            f.col(c.ENCODER_ID) == encoder.encoder_id
-        )
-        wanted = wanted.join(seen, [c.ITEM_ID, c.CONTENT_HASH], "left_anti")
+    present = _with_content(latest_items(items, as_of), config.encoder)
+    wanted = _without_encoded(present, spark, store, earlier, encoder.encoder_id, as_of)
     with store.replace_partition(
         ITEM_EMBEDDING.name,
         as_of,
@@ -79,7 +80,7 @@ def run_encode(
         known = _known_vectors(spark, store, all_parts, encoder.encoder_id)
         encoded = _encode_contents(spark, wanted, known, partition, config)
         rows = _join_vectors(wanted, encoded, encoder, partition.created).persist()
-        _quarantine(store, rows, partition, as_of, config)
+        _quarantine(store, rows, partition, as_of, config, total=present.count())
         good = rows.where(f.col(c.REASON).isNull()).drop(c.REASON, CONTENT)
         write_partition(
             good.repartition(config.spark.buckets, c.ITEM_ID).sortWithinPartitions(c.ITEM_ID),
@@ -87,7 +88,7 @@ def run_encode(
         )
         rows.unpersist()
         _describe(partition, encoder)
-    return store.latest(ITEM_EMBEDDING.name)
+    return store.latest(ITEM_EMBEDDING.name, as_of)
 
 
 def _check_text_fields(items: DataFrame, config: EncoderConfig) -> None:
@@ -117,6 +118,22 @@ def _with_content(items: DataFrame, config: EncoderConfig) -> DataFrame:
         text.alias(CONTENT),
         f.sha2(text, 256).alias(c.CONTENT_HASH),
     )
+
+
+def _without_encoded(
+    present: DataFrame,
+    spark: SparkSession,
+    store: TableStore,
+    earlier: tuple[Manifest, ...],
+    encoder_id: str,
+    as_of: datetime,
+) -> DataFrame:
+    """Leave out the items whose newest vector is already of their present content."""
+    if not earlier:
+        return present
+    encoded = read_partitions(spark, store, earlier).where(f.col(c.ENCODER_ID) == encoder_id)
+    newest = latest_items(encoded, as_of, newest_by=(c.EVENT_TIMESTAMP, c.CREATED))
+    return present.join(newest, [c.ITEM_ID, c.CONTENT_HASH], "left_anti")
 
 
 def _known_vectors(
@@ -186,7 +203,7 @@ def encode_batch(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
 
 
 def _why_not(text: str) -> str | None:
-    if not text:
+    if not text.strip():
         return "no text"
     if len(text) > MAX_CHARACTERS:
         return f"text longer than {MAX_CHARACTERS} characters"
@@ -214,18 +231,24 @@ def _quarantine(
     partition: StagedPartition,
     as_of: datetime,
     config: SailConfig,
+    *,
+    total: int,
 ) -> None:
-    """Set the bad rows aside, count them by reason, and refuse too large a share."""
+    """Set the bad rows aside, count them by reason, and refuse too large a share.
+
+    The share is of all ``total`` items, since those quarantined before come again in
+    every run, among ever fewer new ones.
+    """
     bad = rows.where(f.col(c.REASON).isNotNull()).select(c.ITEM_ID, c.EVENT_TIMESTAMP, c.REASON)
     counts = {row[0]: row[1] for row in bad.groupBy(c.REASON).count().collect()}
-    total, share = rows.count(), config.encoder.max_quarantine_share
-    if sum(counts.values()) > share * total:
-        raise QuarantineError.too_many("encode", sum(counts.values()), total, share, counts)
     partition.quarantined.update(counts)
     with store.replace_partition(
         QUARANTINE, as_of, config={"encoder": config.encoder.model_dump(mode="json")}
     ) as aside:
         write_partition(bad.coalesce(1).sortWithinPartitions(c.ITEM_ID), aside)
+    share = config.encoder.max_quarantine_share
+    if sum(counts.values()) > share * total:
+        raise QuarantineError.too_many("encode", sum(counts.values()), total, share, counts)
 
 
 def _describe(partition: StagedPartition, encoder: TextEncoder) -> None:

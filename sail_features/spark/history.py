@@ -50,7 +50,7 @@ def run_history(
         partition.lineage.update(
             lookback_days=config.history.lookback_days, max_events=config.history.max_events
         )
-    return store.latest(USER_HISTORY.name)
+    return store.latest(USER_HISTORY.name, as_of)
 
 
 def newest_events(feedback: DataFrame, as_of: datetime, config: HistoryConfig) -> DataFrame:

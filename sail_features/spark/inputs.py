@@ -27,9 +27,11 @@ def spark_path(path: Path) -> str:
     return f"file://{path.absolute()}"
 
 
-def latest_items(items: DataFrame, as_of: datetime) -> DataFrame:
-    """Return each item's newest content before ``as_of``."""
-    newest = Window.partitionBy(c.ITEM_ID).orderBy(f.col(c.EVENT_TIMESTAMP).desc())
+def latest_items(
+    items: DataFrame, as_of: datetime, newest_by: Sequence[str] = (c.EVENT_TIMESTAMP,)
+) -> DataFrame:
+    """Return each item's newest row before ``as_of``."""
+    newest = Window.partitionBy(c.ITEM_ID).orderBy(*(f.col(name).desc() for name in newest_by))
     return (
         items.where(f.col(c.EVENT_TIMESTAMP) < f.lit(as_of))
         .withColumn("_rank", f.row_number().over(newest))

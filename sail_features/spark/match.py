@@ -107,7 +107,7 @@ def run_match(
             trained_until=_iso(edges.trained_until),
             placebo_seed=placebo_seed,
         )
-    return store.latest(table)
+    return store.latest(table, as_of)
 
 
 def _read(

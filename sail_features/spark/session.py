@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from pyspark.sql import SparkSession
@@ -35,7 +36,10 @@ ALWAYS: Final[Mapping[str, str]] = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 
+LOG_SETTINGS: Final = Path(__file__).parent / "log4j2.properties"
 ON_THIS_MACHINE: Final[Mapping[str, str]] = {
+    # Errors only: start-up warnings of a laptop's Spark say nothing about the run.
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file://{LOG_SETTINGS}",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
