@@ -85,6 +85,7 @@ def draw_forest(evaluation: Evaluation) -> str:
             panel.axvline(0, color=INK, linewidth=0.8, linestyle=":")
             panel.set_yticks(range(len(comparisons)), list(comparisons))
             panel.set_ylim(len(comparisons) - 0.5, -0.5)
+            panel.locator_params(axis="x", nbins=5)
             panel.set_title(f"difference of {METRIC_NAMES[metric]}", loc="left", fontsize=10)
         return _to_svg(figure, "lift")
 
@@ -102,6 +103,7 @@ def draw_seeds(evaluation: Evaluation) -> str:
                 panel.plot(arm.metrics[metric], place, "|", color=INK, markersize=14)
             panel.set_yticks(range(len(evaluation.arms)), list(evaluation.arms))
             panel.set_ylim(len(evaluation.arms) - 0.5, -0.5)
+            panel.locator_params(axis="x", nbins=5)
             panel.set_title(METRIC_NAMES[metric], loc="left", fontsize=10)
         return _to_svg(figure, "seeds")
 
@@ -141,9 +143,11 @@ def draw_calibration(evaluation: Evaluation) -> str:
         return _to_svg(figure, "calibration")
 
 
-def _shorten(name: str, most: int = 28) -> str:
-    """Return a name, or its end, where Feast has put the feature."""
-    return name if len(name) <= most else f"…{name[1 - most :]}"
+def _shorten(name: str, most: int = 34) -> str:
+    """Return ``feature (view)`` for Feast's ``view__feature``, cut at its end."""
+    view, _, feature = name.rpartition("__")
+    words = f"{feature} ({view})" if view else feature
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _to_svg(figure: Figure, salt: str) -> str:

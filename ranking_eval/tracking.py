@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ NOISE: Final = (
     ".*noload.* loader strategy is deprecated",
 )
 """Warnings that MLflow causes in its own code, and its users can do nothing about."""
+NOISY_LOGGERS: Final = ("mlflow.store.db.utils", "alembic.runtime.migration")
+"""They tell each table of a new database, which belongs on nobody's terminal."""
 SQLITE: Final = "sqlite:///"
 DIGEST_LENGTH: Final = 36
 """The longest fingerprint of a data set that MLflow stores."""
@@ -71,6 +74,8 @@ def _log(
     artifacts: Sequence[Path],
     tags: Mapping[str, str],
 ) -> str:
+    for logger in NOISY_LOGGERS:
+        logging.getLogger(logger).setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_experiment(experiment_id=_find_experiment(experiment.name, tracking_uri))
     with mlflow.start_run(run_name=experiment.name) as parent:

@@ -7,7 +7,6 @@ started), 75 transient, a scheduler may try again.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -59,8 +58,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; turn our errors into one message and an exit code."""
-    # DuckDB's notice about a call that ibis makes; nothing a user of ours can mend.
-    warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
     try:
         app(args=arguments)
     except SailError as error:

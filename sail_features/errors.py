@@ -161,6 +161,15 @@ class InputError(SailError, ValueError):
         )
 
     @classmethod
+    def wrong_unit(cls, where: str, column: str, number: object, unit: str) -> Self:
+        """Build the error for numbers that are no date in their unit."""
+        return cls.say(
+            where,
+            f"column {column!r} has {number}, which lies beyond the year 9999 if it counts {unit}",
+            hint="set `time_unit:` in mapping.yaml to the unit of these numbers: s, ms or us",
+        )
+
+    @classmethod
     def time_unreadable(cls, where: str, column: str, reason: object) -> Self:
         """Build the error for text that isn't understood as a time."""
         return cls.say(
@@ -195,6 +204,15 @@ class InputError(SailError, ValueError):
             where,
             f"every label is {label}",
             hint="log impressions that were not clicked, or import with --negatives 3",
+        )
+
+    @classmethod
+    def no_positives(cls, where: str) -> Self:
+        """Build the error for a log of which nothing can become a positive."""
+        return cls.say(
+            where,
+            "no row is a sign of liking: impressions are made of events of weight above 0",
+            hint="give such events a weight above 0 in mapping.yaml, or give --impressions",
         )
 
     @classmethod

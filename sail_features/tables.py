@@ -263,14 +263,15 @@ def _settle_files(folder: Path) -> dict[str, str]:
     """Give the data files stable names, drop all else, and return their hashes."""
     parts = sorted(folder.glob("*.parquet"))
     for number, path in enumerate(parts):
-        path.rename(folder / f".part-{number:05d}")
+        path.rename(folder / f".settled-{number:05d}")
     for path in folder.iterdir():
-        if not path.name.startswith(".part-"):
+        # Beside a part, Hadoop leaves its checksum as .part-*.crc.
+        if not path.name.startswith(".settled-"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     hashes = {}
     for number in range(len(parts)):
         path = folder / f"part-{number:05d}.parquet"
-        (folder / f".part-{number:05d}").rename(path)
+        (folder / f".settled-{number:05d}").rename(path)
         hashes[path.name] = sha256_of_pages(path)
     return hashes
 

@@ -63,7 +63,7 @@ class ColumnNames(Section):
         missing = [source for source in wanted if source not in existing]
         missing += [name for name in self.required if name not in found]
         if missing:
-            raise InputError.columns_not_there(where, missing, existing)
+            raise InputError.columns_not_there(where, list(dict.fromkeys(missing)), existing)
         return found
 
     def _further_columns(self) -> tuple[str, ...]:

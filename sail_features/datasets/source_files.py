@@ -132,7 +132,8 @@ def read_json_lines(file: Path) -> pa.Table:
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     if not times:
         return table
-    return _read_json(file, pa.schema([(name, pa.string()) for name in times]))
+    kept = _read_json(file, pa.schema([(name, pa.string()) for name in times]))
+    return kept.select(table.column_names)
 
 
 def _read_json(file: Path, schema: pa.Schema | None) -> pa.Table:

@@ -26,6 +26,8 @@ NONEXISTENT_LOCAL_TIME: Final = "nonexistent_local_time"
 
 _LOCAL: Final = pa.timestamp("us")
 _MICROSECONDS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_LAST_US: Final = 253_402_300_799_000_000
+"""The last second of the year 9999."""
 _NUMBER: Final = r"^-?\d+(\.\d+)?$"
 _ZONED: Final = r":\d\d(\.\d+)?\s?([Zz]|[+-]\d\d(:?\d\d)?)$"
 
@@ -76,7 +78,8 @@ def read_times(
     Raises
     ------
     InputError
-        Local times without ``rule.timezone``, numbers without ``rule.unit``, text
+        Local times without ``rule.timezone``, numbers without ``rule.unit`` or beyond its
+        range, text
         that can't be parsed or has a zone in some rows only, or another type.
     """
     kind = column.type
@@ -93,6 +96,9 @@ def read_times(
         raise InputError.wrong_type(where, name, kind, "a time, a number since 1970 or text")
     if rule.unit is None:
         raise InputError.no_unit(where, name)
+    greatest = pc.max(pc.abs(column)).as_py() or 0
+    if greatest * _MICROSECONDS[rule.unit] > _LAST_US:
+        raise InputError.wrong_unit(where, name, greatest, rule.unit)
     return times_from_epoch(column, rule.unit), {}
 
 

@@ -114,7 +114,9 @@ def _as_id(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.float64())
+    """Return numbers; NaN and infinite ones are missing ones."""
+    numbers = column.cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
 def _as_whole(column: pa.ChunkedArray) -> pa.ChunkedArray:

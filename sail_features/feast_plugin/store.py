@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +20,10 @@ from feast.repo_config import RepoConfig, load_repo_config
 from sqlalchemy.engine import make_url
 
 from sail_features.errors import ConfigError, SailError
+
+# DuckDB's notice about a call that ibis makes; nothing that a user of ours can mend. Set here,
+# after Feast's import, which puts its own filters before all others.
+warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
 
 STORE_CONFIG: Final = "feature_store.yaml"
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -52,6 +52,7 @@ class Counts(NamedTuple):
 
     events: int
     recent: int
+    liked: int
     positive_rate: float
     days_since: float
 
@@ -291,7 +292,7 @@ def naive_running_counts(
     Examples
     --------
     >>> naive_running_counts([(10, 1.0), (20, -1.0), (30, 1.0)], 30, recent_us=10, smoothing=2)
-    Counts(events=2, recent=1, positive_rate=0.5, days_since=1.1574074074074074e-10)
+    Counts(events=2, recent=1, liked=1, positive_rate=0.5, days_since=1.1574074074074074e-10)
     """
     before = [(time_us, weight) for time_us, weight in events if time_us < as_of_us]
     liked = sum(weight > 0 for _, weight in before)
@@ -299,6 +300,7 @@ def naive_running_counts(
     return Counts(
         events=len(before),
         recent=sum(as_of_us - recent_us <= time_us for time_us, _ in before),
+        liked=liked,
         positive_rate=(liked + 0.5 * smoothing) / imagined if imagined else math.nan,
         days_since=min(
             ((as_of_us - time_us) / US_PER_DAY for time_us, _ in before), default=math.nan
