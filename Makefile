@@ -67,8 +67,9 @@ apply: install  ## Register feature_repo/ over the tables of the last demo
 	$(BIN)/sail-features apply
 
 .PHONY: notebooks
-notebooks: install  ## Run every notebook from top to bottom
-	$(BIN)/python -m notebooks.run
+notebooks: install  ## Run every notebook from top to bottom, on the last demo
+	@test -f build/demo/summary.json || $(MAKE) demo
+	$(BIN)/jupyter execute notebooks/*.ipynb
 
 .PHONY: clean
 clean:  ## Remove what was built; the virtual environment stays

@@ -267,7 +267,8 @@ def check_not_in_future(table: pa.Table, column: str, *, now: datetime, where: s
     """Raise `InputError` where ``column`` holds times later than ``now``."""
     late = table.filter(pc.greater(_in_utc(table[column]), pa.scalar(now, TIMESTAMP)))
     if late.num_rows:
-        latest = pc.max(late[column]).as_py()
+        # As text by Arrow: Python has no years beyond 9999.
+        latest = pc.max(late[column]).cast(pa.string()).as_py()
         raise InputError.in_future(where, column, late.num_rows, latest, now)
 
 

@@ -11,8 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from sail_features import columns as c
-from sail_features.config import BaselineConfig, EncoderConfig, HistoryConfig, SailConfig
-from sail_features.config import MatchConfig, SparkConfig
+from sail_features.config import (
+    BaselineConfig,
+    EncoderConfig,
+    HistoryConfig,
+    MatchConfig,
+    SailConfig,
+    SparkConfig,
+)
 from sail_features.history import to_us
 from sail_features.schemas import EVENTS, IMPRESSIONS, ITEMS, TIMESTAMP, conform
 from sail_features.tables import TableStore
@@ -29,7 +35,7 @@ CONFIG = SailConfig(
 )
 """No weights to load, and limits so tight that a small world crosses them."""
 
-_WORDS = "red white wine tea mug garden lamp clock heart paper".split()
+_WORDS = ["red", "white", "wine", "tea", "mug", "garden", "lamp", "clock", "heart", "paper"]
 
 
 def at(day: float, microseconds: int = 0) -> datetime:

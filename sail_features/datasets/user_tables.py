@@ -64,6 +64,9 @@ def load_user_tables(
     if impressions is not None:
         paths["impressions"] = impressions
     tables = {name: read_table(path) for name, path in paths.items()}
+    for name, table in tables.items():
+        if not table.num_rows:
+            raise InputError.empty(str(paths[name]))
     if not mapping.names_a_column:
         raise ConfigError.names_nothing("mapping", _describe(tables))
     converted, counts = _convert(tables, paths, mapping)

@@ -106,10 +106,12 @@ def compute_match(
     """
     count = len(rows.user)
     result = MatchResult(
-        np.empty((count, len(columns_of(features))), np.float32),
+        np.full((count, len(columns_of(features))), np.nan, np.float32),
         np.full(count, NEVER_US, np.int64),
         rows.as_of_us.copy(),
     )
+    if not len(table):
+        return result
     slices = compute_slices(log, rows.user, rows.as_of_us, window)
     for block in _iter_blocks(rows, slices):
         _fill(result, block, rows, slices, log, table, features)

@@ -125,4 +125,4 @@ def fit_edges(
     reached = np.cumsum(weights[order]) / weights.sum()
     wanted = np.arange(1, bands) / bands
     edges = values[order][np.minimum(np.searchsorted(reached, wanted), len(values) - 1)]
-    return tuple(float(edge) for edge in np.unique(edges.round(4)))
+    return tuple(float(edge) for edge in np.unique(edges.astype(np.float64).round(4)))

@@ -15,6 +15,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sail_features.history import HistoryWindow
 from sail_features.match.block import MatchFeature
 from sail_features.match.contrast import Contrast
@@ -191,7 +193,9 @@ def oracle_of(feature: MatchFeature) -> Oracle:
         case NeighbourFeedback():
             return partial(naive_neighbour_feedback, neighbours=feature.neighbours)
         case SimilarityHistogram():
-            return partial(naive_similarity_histogram, edges=feature.edges)
+            return partial(
+                naive_similarity_histogram, edges=np.array(feature.edges, np.float32).tolist()
+            )
         case HistoryCounts():
             return naive_history_counts
     raise TypeError(f"no oracle for {type(feature).__name__}")

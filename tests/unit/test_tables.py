@@ -53,6 +53,12 @@ def put(
     return store.latest(TABLE, as_of)
 
 
+def put_and_fail(store: TableStore, error: BaseException) -> None:
+    with store.replace_partition(TABLE, day(2), config={"new": True}) as partition:
+        partition.write(rows(9))
+        raise error
+
+
 def values_of(store: TableStore, as_of: datetime | None = None) -> list[int]:
     return store.read(TABLE, as_of)["value"].to_pylist()
 
@@ -107,12 +113,8 @@ def test_published_rows_come_back_with_their_manifest(store):
 
 def test_exception_inside_the_block_leaves_the_old_partition(store):
     before = put(store, day(2), 1)
-    with (
-        pytest.raises(RuntimeError, match="out of paper"),
-        store.replace_partition(TABLE, day(2), config={"new": True}) as partition,
-    ):
-        partition.write(rows(9))
-        raise RuntimeError("out of paper")
+    with pytest.raises(RuntimeError, match="out of paper"):
+        put_and_fail(store, RuntimeError("out of paper"))
     assert store.latest(TABLE) == before
     assert values_of(store) == [1]
     assert folders(store) == ["as_of=2024-01-02"]
