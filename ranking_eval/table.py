@@ -21,7 +21,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     Parameters
     ----------
     summary : of `Evaluation.summary`, with ``steps.<name>.{seconds,peak_gb}`` and
-        ``dataset`` added where known.
+        ``dataset`` and ``verdict`` added where known.
     console : where to print.
     """
     # Names come from data and configuration: Text keeps rich from reading markup in them.
@@ -43,6 +43,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     for step, cost in summary.get("steps", {}).items():
         table.add_row(Text(step), f"{cost['seconds']:.1f} s  {cost['peak_gb']:.2f} GB")
     console.print(table)
+    if "verdict" in summary:
+        console.print(Text(str(summary["verdict"]), style="bold"))
     console.print("Lifts are differences to control with 95 % intervals by user.", style="dim")
 
 

@@ -1,7 +1,7 @@
 """The command line: one command a job, all with the same options.
 
 Exit codes: 0 done, 1 failed, 2 wrong configuration or input (nothing long was
-started), 75 transient, a scheduler may try again.
+started).
 """
 
 from __future__ import annotations
@@ -261,7 +261,12 @@ def eval_(feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = No
     """
     settings = _load(config)
     store = TableStore(settings.tables)
-    for table in ("impressions", "user_item_baseline", "user_item_match"):
+    for table in (
+        "impressions",
+        "user_item_baseline",
+        "user_item_match",
+        "user_item_match_placebo",
+    ):
         store.latest(table)
     from ranking_eval.table import print_summary
     from sail_features.judging import run_experiment

@@ -8,6 +8,7 @@ can be looked into with ordinary ``feast`` and ``mlflow`` commands afterwards.
 from __future__ import annotations
 
 import shutil
+import sys
 from contextlib import redirect_stdout
 from datetime import datetime
 from io import StringIO
@@ -17,7 +18,7 @@ from typing import Final
 import yaml
 from rich.console import Console
 
-from ranking_eval import compute_verdict, warmup_end
+from ranking_eval import warmup_end
 from ranking_eval.table import print_summary
 from sail_features import columns as c
 from sail_features.config import CONFIG_NAME, SailConfig, load_config
@@ -37,6 +38,8 @@ from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
 
 REPO_TEMPLATE: Final = "feature_repo"
+MARK: Final = ".sail-features-demo"
+"""Lies in a folder that a demo made, and that the next one may therefore empty."""
 PLACEBO_SEED: Final = 0
 
 
@@ -90,7 +93,6 @@ def run_demo(
         step.say("item_embedding and user_history, to the online store")
     outcome = run_experiment(store, repo, config, meter, notes=[*dataset.notes, *notes])
     print_summary(outcome.summary, console)
-    console.print(compute_verdict(outcome.evaluation), style="bold", highlight=False)
     _print_next_commands(config, repo, outcome, console)
     return outcome
 
@@ -132,7 +134,7 @@ def make_features(
 def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConfig, Path]:
     """Empty the workspace of an earlier demo and write its settings and repository.
 
-    Only what a demo writes is removed; a folder that holds anything else is refused.
+    A folder that holds anything but a demo is refused.
 
     Raises
     ------
@@ -147,12 +149,13 @@ def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConf
         )
     workspace = config.workspace
     settings = workspace / CONFIG_NAME
-    if workspace.exists() and any(workspace.iterdir()) and not settings.is_file():
+    if workspace.exists() and any(workspace.iterdir()) and not (workspace / MARK).is_file():
         raise ConfigError.say(
             str(workspace), "holds something else than a demo", hint="give an empty --workspace"
         )
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir(parents=True)
+    (workspace / MARK).touch()
     repo = workspace / REPO_TEMPLATE
     shutil.copytree(repo_template, repo, ignore=shutil.ignore_patterns("*.db", "__pycache__"))
     written = config.model_dump(mode="json") | {"workspace": "."}
@@ -176,9 +179,10 @@ def _print_next_commands(
     config: SailConfig, repo: Path, outcome: Outcome, console: Console
 ) -> None:
     console.print("\nLook further:")
+    programs = Path(sys.executable).parent
     for command in (
-        f"open {outcome.report}",
-        f"mlflow ui --backend-store-uri {tracking_uri(config)}",
-        f"cd {repo} && feast ui",
+        f"report: {outcome.report}",
+        f"{programs / 'mlflow'} ui --backend-store-uri {tracking_uri(config)}",
+        f"cd {repo} && {programs / 'feast'} ui",
     ):
         console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ranking_eval import Arm, Artefact, Evaluation, Experiment, evaluate
+from ranking_eval import Arm, Artefact, Evaluation, Experiment, compute_verdict, evaluate
 from ranking_eval.report import write_report
 from ranking_eval.retrieval import retrieve
 from ranking_eval.tracking import log_evaluation
@@ -112,6 +112,7 @@ def _summarise(
     found = evaluation.summary()
     return {
         "dataset": dataset,
+        "verdict": compute_verdict(evaluation),
         **found,
         "notes": [*found["notes"], *notes],
         "steps": meter.steps,
