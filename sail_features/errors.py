@@ -6,7 +6,7 @@ facts, and reaches ``Exception`` as one finished string, so that it survives
 pickling between Spark processes.
 
 ``exit_code`` is what the command line returns: 1 failed, 2 wrong configuration
-or input (nothing long was started), 75 transient (a scheduler may retry).
+or input (nothing long was started).
 """
 
 from __future__ import annotations
@@ -264,6 +264,15 @@ class MissingTableError(SailError, FileNotFoundError):
             str(path),
             f"table {table!r} has no complete partition",
             hint=f"run `sail-features {made_by}` first",
+        )
+
+    @classmethod
+    def too_early(cls, table: str, as_of: object, earliest: object) -> Self:
+        """Build the error for a time before a table's first partition."""
+        return cls.say(
+            f"table {table!r}",
+            f"holds nothing as of {as_of}; its first partition is as of {earliest}",
+            hint="give a later --as-of, or import with an earlier one",
         )
 
 

@@ -148,9 +148,14 @@ class TableStore:
         MissingTableError
             There is none.
         """
+        complete = self.manifests(table)
+        if not complete:
+            raise MissingTableError.not_written(
+                table, self.root / table, MADE_BY.get(table, "--help")
+            )
         chain: list[Manifest] = []
         needed_until = as_of
-        for manifest in reversed(self.manifests(table)):
+        for manifest in reversed(complete):
             if needed_until is not None and manifest.as_of > needed_until:
                 continue
             chain.append(manifest)
@@ -158,9 +163,7 @@ class TableStore:
                 break
             needed_until = manifest.since
         if not chain:
-            raise MissingTableError.not_written(
-                table, self.root / table, MADE_BY.get(table, "--help")
-            )
+            raise MissingTableError.too_early(table, needed_until, format_as_of(complete[0].as_of))
         return tuple(reversed(chain))
 
     def latest(self, table: str, as_of: datetime | None = None) -> Manifest:

@@ -35,11 +35,6 @@ def test_importing_loads_no_heavy_package(module):
     assert not loaded_by(f"import {module}") & set(HEAVY)
 
 
-def test_workers_of_the_match_job_load_no_pyspark_twice():
-    """The functions that run in Spark's workers live in modules without pyspark."""
-    assert "pyspark" not in loaded_by("from sail_features.match.frame import compute_match_table")
-
-
 def test_import_contracts_hold():
     lint = Path(sys.executable).parent / "lint-imports"
     run = subprocess.run(

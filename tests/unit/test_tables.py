@@ -277,7 +277,7 @@ def test_missing_table_names_the_command_that_makes_it(store):
     with pytest.raises(MissingTableError, match="sail-features import"):
         store.covering(TABLE)
     put(store, day(5), 1)
-    with pytest.raises(MissingTableError, match="no complete partition"):
+    with pytest.raises(MissingTableError, match="its first partition is as of 2024-01-05"):
         store.latest(TABLE, day(4))
 
 

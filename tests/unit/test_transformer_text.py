@@ -25,18 +25,17 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture(scope="module")
 def minilm() -> TransformerTextEncoder:
-    return TransformerTextEncoder(max_tokens=64)
+    return TransformerTextEncoder(max_tokens=32)
 
 
-def test_minilm_keeps_the_promises_of_the_suite(minilm):
-    made = [minilm, TransformerTextEncoder(max_tokens=64, tokens_per_batch=100)]
-    check_text_encoder(lambda: made[0] if len(made) == 1 else made.pop(), tolerance=1e-5)
+def test_minilm_keeps_the_promises_of_the_suite():
+    check_text_encoder(lambda: TransformerTextEncoder(max_tokens=16), tolerance=1e-5)
 
 
 def test_batch_size_changes_no_cosine(minilm):
     vectors = minilm.encode(TEXTS)
     for budget in (64, 1_000_000):
-        other = TransformerTextEncoder(max_tokens=64, tokens_per_batch=budget).encode(TEXTS)
+        other = TransformerTextEncoder(max_tokens=32, tokens_per_batch=budget).encode(TEXTS)
         assert np.abs(1 - np.sum(vectors * other, axis=1)).max() < 1e-6
 
 
@@ -97,9 +96,8 @@ def change_config(folder: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_any_local_model_loads_through_the_same_code(copy, pooling):
-    set_pooling(
-        copy, pooling_mode_mean_tokens=pooling == "mean", pooling_mode_cls_token=pooling == "cls"
-    )
+    is_cls = pooling == "cls"
+    set_pooling(copy, pooling_mode_mean_tokens=not is_cls, pooling_mode_cls_token=is_cls)
     encoder = TransformerTextEncoder(str(copy), max_tokens=32)
     assert encoder.dim == 16
     assert f"-{pooling}-32t-" in encoder.encoder_id
@@ -139,7 +137,7 @@ def test_id_changes_with_everything_that_changes_a_vector(copy):
 
 @pytest.mark.parametrize("key", ["hidden_size", "dim", "d_model"])
 def test_size_of_a_vector_is_read_whatever_its_name(copy, key):
-    change_config(copy, hidden_size=None, **{key: 16})
+    change_config(copy, **{"hidden_size": None, key: 16})
     assert TransformerTextEncoder(str(copy), max_tokens=32).dim == 16
 
 
@@ -191,6 +189,19 @@ def test_weights_of_another_shape_are_a_model_error(copy):
         TransformerTextEncoder(str(copy), max_tokens=32).encode(["a"])
 
 
+def test_weights_that_a_file_lacks_are_not_drawn_at_random(copy):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    without_pooler = {k: v for k, v in weights.items() if not k.startswith("pooler.")}
+    save_file(without_pooler, copy / "model.safetensors", metadata={"format": "pt"})
+    TransformerTextEncoder(str(copy), max_tokens=32).encode(["a"])
+    del without_pooler["embeddings.word_embeddings.weight"]
+    save_file(without_pooler, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no weights for embeddings\.word_embeddings\.weight"):
+        TransformerTextEncoder(str(copy), max_tokens=32).encode(["a"])
+
+
 # ---- batches
 
 
@@ -202,5 +213,5 @@ def test_batches_hold_each_row_once_longest_first_within_the_budget(lengths, bud
     assert in_order == sorted(lengths, reverse=True)
     for batch in batches:
         assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= budget
-    for batch, following in zip(batches, batches[1:], strict=False):
-        assert (len(batch) + 1) * lengths[batch[0]] > budget or not following
+    for batch in batches[:-1]:
+        assert (len(batch) + 1) * lengths[batch[0]] > budget
