@@ -187,7 +187,9 @@ class TableStore:
     def read(self, table: str, as_of: datetime | None = None) -> pa.Table:
         """Read everything before ``as_of`` into memory."""
         files = self.files(self.covering(table, as_of))
-        return pa.concat_tables([pq.ParquetFile(path).read() for path in files])
+        parts = [pq.ParquetFile(path).read() for path in files]
+        # An optional column that only some partitions have is null in the others.
+        return pa.concat_tables(parts, promote_options="default")
 
     @contextmanager
     def replace_partition(

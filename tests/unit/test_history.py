@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sail_features.history import (
@@ -92,22 +92,23 @@ def test_rows_may_lie_before_and_after_all_events():
 
 
 def test_equally_old_events_are_ordered_by_item_then_weight():
-    shuffled = [(ANN, 5, 2, 1.0), (ANN, 5, 1, 0.5), (ANN, 5, 1, -1.0), (ANN, 4, 9, 0.0)]
+    shuffled = [(ANN, 5, 2, -1.0), (ANN, 5, 1, 0.5), (ANN, 5, 1, -1.0), (ANN, 4, 9, 0.0)]
     for turn in range(4):
         log = log_of(*shuffled[turn:], *shuffled[:turn])
         assert log.item.tolist() == [9, 1, 1, 2]
-        assert log.weight.tolist() == [0.0, -1.0, 0.5, 1.0]
+        assert log.weight.tolist() == [0.0, -1.0, 0.5, -1.0]
 
 
-ids = st.integers(0, 4)
-moments = st.integers(0, 12)
+ids = st.integers(0, 3)
+moments = st.integers(0, 8)
 events = st.lists(st.tuples(ids, moments, ids, st.sampled_from([-1.0, 0.0, 0.5])), max_size=25)
 
 
+@settings(max_examples=200)
 @given(
     events=events,
     rows=st.lists(st.tuples(ids, moments), max_size=10),
-    lookback=st.integers(1, 15),
+    lookback=st.integers(1, 9),
     most=st.integers(1, 6),
 )
 def test_slices_hold_what_a_double_loop_finds(events, rows, lookback, most):

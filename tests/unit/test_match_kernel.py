@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import worlds
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sail_features import columns as c
@@ -24,19 +24,18 @@ from sail_features.match.family import build_features, columns_of
 from sail_features.match.frame import compute_match_table, sample_similarities
 from sail_features.match.history_counts import HistoryCounts
 from sail_features.match.kernel import MatchRows, compute_match, sort_history
-from sail_features.schemas import TIMESTAMP
 from sail_features.testing.oracles import Asked, Event, naive_history, naive_match
 
 FEATURES = build_features(MatchConfig(histogram_bins=5, neighbours=2, half_life_days=1e-10))
 COLUMNS = columns_of(FEATURES)
-WINDOW = HistoryWindow(timedelta(microseconds=8), max_events=5)
-USERS = ["1", "11", "2"]
+WINDOW = HistoryWindow(timedelta(microseconds=5), max_events=4)
+USERS = ["1", "11"]
 ITEMS = ["1", "11", "111", "12", "3"]
 """Ids that read alike when a user's and an item's are put together."""
 VECTORS = normalise(np.random.default_rng(3).standard_normal((len(ITEMS), 6)))
 TIGHT = {"CELLS_PER_BLOCK": 3, "EVENTS_PER_BAND": 2}
 
-moments = st.integers(0, 12)
+moments = st.integers(0, 9)
 weights = st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])
 kinds = st.sampled_from([str, int])
 vectored = st.sets(st.sampled_from(ITEMS), min_size=1)
@@ -46,7 +45,7 @@ event_lists = st.lists(
 row_lists = st.lists(
     st.builds(Asked, st.sampled_from([*USERS, "7"]), st.sampled_from(ITEMS), moments),
     min_size=1,
-    max_size=12,
+    max_size=20,
 )
 
 
@@ -71,15 +70,8 @@ def table_of(items: Sequence[str], kind: type = str) -> EmbeddingTable:
 
 def arrow(tuples: Sequence[tuple[object, ...]], kind: type) -> pa.Table:
     """Return rows or events as the table that a Spark task gets."""
-    ids = pa.string() if kind is str else pa.int64()
-    columns = {
-        c.USER_ID: pa.array([kind(row[0]) for row in tuples], ids),
-        c.ITEM_ID: pa.array([kind(row[1]) for row in tuples], ids),
-        c.EVENT_TIMESTAMP: pa.array([row[2] for row in tuples], pa.int64()).cast(TIMESTAMP),
-    }
-    if not tuples or isinstance(tuples[0], Event):
-        columns[c.WEIGHT] = pa.array([row[3] for row in tuples], pa.float32())
-    return pa.table(columns)
+    typed = [(kind(user), kind(item), *rest) for user, item, *rest in tuples]
+    return worlds.pair_table(typed, pa.string() if kind is str else pa.int64())
 
 
 def match(
@@ -109,6 +101,7 @@ def assert_same(found: dict[Asked, list[float]], expected: dict[Asked, list[floa
 
 
 @pytest.mark.parametrize("tight", [{}, TIGHT], ids=["one block", "many blocks and bands"])
+@settings(max_examples=300)
 @given(rows=row_lists, events=event_lists, items=vectored, kind=kinds)
 def test_features_are_those_of_the_double_loop(tight, rows, events, items, kind):
     vectors = {item: VECTORS[ITEMS.index(item)].tolist() for item in items}
@@ -302,3 +295,16 @@ def test_sample_of_similarities_is_of_all_liked_events_seen(rows, events, items)
     assert (len(fewer), of) == (min(3, count), count)
     assert count < 3 or fewer[0] == values[0]
     assert count < 3 or fewer[-1] == values[-1]
+
+
+def test_bands_are_of_one_user_and_of_bounded_length():
+    rng = np.random.default_rng(0)
+    user = np.sort(rng.integers(0, 5, 200))
+    stop = np.sort(rng.integers(0, 400, 200))
+    start = np.maximum(stop - rng.integers(0, 9, 200), 0)
+    with limits(EVENTS_PER_BAND=20):
+        bands = list(kernel._iter_bands(user, start, stop))
+    assert [row for band in bands for row in range(band.start, band.stop)] == list(range(200))
+    for band in bands:
+        assert len(set(user[band])) == 1
+        assert stop[band].max() - start[band].min() <= 20 + 8

@@ -273,6 +273,16 @@ def test_partitions_that_overlap_the_chain_are_left_out(store):
     assert values_of(store, day(5)) == [1, 3]
 
 
+def test_optional_column_that_came_later_is_null_before(store):
+    put(store, day(2), 1)
+    with store.replace_partition(TABLE, day(3), since=day(2), config={}) as partition:
+        partition.write(rows(2).append_column("position", pa.array([7], pa.int32())))
+    assert store.read(TABLE).to_pylist() == [
+        {"value": 1, "position": None},
+        {"value": 2, "position": 7},
+    ]
+
+
 def test_missing_table_names_the_command_that_makes_it(store):
     with pytest.raises(MissingTableError, match="sail-features import"):
         store.covering(TABLE)

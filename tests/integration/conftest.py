@@ -1,0 +1,43 @@
+"""One real Spark for all tests that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from sail_features.config import SparkConfig
+from sail_features.spark.session import build_session
+from sail_features.tables import TableStore
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Return the session that the jobs build, small and away from the working tree."""
+    scratch = tmp_path_factory.mktemp("spark")
+    config = SparkConfig(
+        # Two tasks at a time: what shows a race, on the two cores that CI has.
+        master="local[2]",
+        # Tables of hundreds of rows need none; the machine runs other things beside.
+        driver_memory="1g",
+        conf={
+            # A task costs more than its rows here; two are enough to cross a shuffle.
+            "spark.sql.shuffle.partitions": "2",
+            # Shuffle files and tables that a test might make stay out of the working tree.
+            "spark.local.dir": str(scratch / "local"),
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            # Seconds of code generation for queries that run once.
+            "spark.sql.codegen.wholeStage": "false",
+        },
+    )
+    session = build_session(config, "tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TableStore:
+    """Return an empty store of tables."""
+    return TableStore(tmp_path / "tables")

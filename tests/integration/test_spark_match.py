@@ -1,0 +1,212 @@
+"""The match job against the numpy path and against a double loop, row by row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import worlds
+from worlds import AS_OF, CONFIG, World, at
+
+from sail_features import columns as c
+from sail_features.errors import InputError, MissingTableError
+from sail_features.history import HistoryWindow, to_us
+from sail_features.item_vectors import build_embedding_table
+from sail_features.match.family import build_features, columns_of
+from sail_features.match.frame import compute_match_table, sample_similarities
+from sail_features.match.similarity_histogram import fit_edges
+from sail_features.schemas import USER_ITEM_MATCH, check_table
+from sail_features.spark.encode import run_encode
+from sail_features.spark.match import run_match
+from sail_features.tables import TableStore
+from sail_features.testing.oracles import naive_history, naive_match
+
+TABLE = "user_item_match"
+FEATURES = build_features(CONFIG.match)
+COLUMNS = columns_of(FEATURES)
+WINDOW = HistoryWindow.from_config(CONFIG.history)
+FIT_UNTIL = at(8)
+
+
+@pytest.fixture(scope="module", params=[(str, 0), (int, 1)], ids=["string ids", "integer ids"])
+def world(request) -> World:
+    ids, seed = request.param
+    return worlds.random_world(seed, ids=ids)
+
+
+@pytest.fixture(scope="module")
+def encoded(spark, world, tmp_path_factory) -> TableStore:
+    """Return a store of the world and its vectors, which the tests add match tables to."""
+    store = TableStore(tmp_path_factory.mktemp("match"))
+    world.publish(store)
+    run_encode(spark, store, CONFIG, as_of=AS_OF)
+    return store
+
+
+def found_rows(store, table=TABLE, as_of=None):
+    """Return each row's features, missing ones as NaN."""
+    return {
+        pair: [math.nan if row[name] is None else row[name] for name in COLUMNS]
+        for pair, row in worlds.rows_by_pair(store.read(table, as_of)).items()
+    }
+
+
+def assert_same(found, expected, **tolerance):
+    assert found.keys() == expected.keys()
+    for pair, values in expected.items():
+        np.testing.assert_allclose(found[pair], values, err_msg=str(pair), **tolerance)
+
+
+def test_spark_numpy_and_a_double_loop_agree_under_any_buckets(spark, world, encoded):
+    vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32")
+    pairs = worlds.true_pairs(world, CONFIG.history)
+    told = worlds.true_feedback(world, CONFIG.history)
+    known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
+    naive = dict(zip(pairs, naive_match(pairs, told, known, FEATURES, WINDOW), strict=True))
+    ids = world.items.schema.field(c.ITEM_ID).type
+    asked, feedback = worlds.pair_table(pairs, ids), worlds.pair_table(told, ids)
+    straight = compute_match_table(asked, feedback, vectors, FEATURES, WINDOW)
+    expected = worlds.rows_by_pair(straight)
+    for buckets in (1, 2, 16):
+        run_match(spark, encoded, worlds.with_buckets(buckets), as_of=AS_OF)
+        assert_same(found_rows(encoded), naive, rtol=1e-3, atol=1e-5)
+        rows = worlds.rows_by_pair(encoded.read(TABLE))
+        for pair, row in expected.items():
+            for name in COLUMNS:
+                assert rows[pair][name] == pytest.approx(row[name], abs=1e-6), (pair, name)
+            for name in (c.AVAILABLE_AT, c.FEATURE_TIME):
+                assert rows[pair][name] == row[name]
+
+
+def test_world_is_hard_enough(world):
+    """Rows with full, empty and cut histories, targets without a vector, ties in time."""
+    told = worlds.true_feedback(world, CONFIG.history)
+    lengths = [
+        len(naive_history(pair.user, pair.as_of_us, told, WINDOW))
+        for pair in worlds.true_pairs(world, CONFIG.history)
+    ]
+    assert min(lengths) == 0
+    assert max(lengths) == WINDOW.max_events
+    assert len({event[:3] for event in told}) < len(told)
+    assert any(event.weight == CONFIG.history.unclicked_weight for event in told)
+
+
+def test_rows_carry_their_times_and_lineage(spark, world, encoded):
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF)
+    table = encoded.read(TABLE)
+    check_table(table, USER_ITEM_MATCH, where="match")
+    assert manifest.rows == table.num_rows == len(worlds.true_pairs(world, CONFIG.history))
+    assert set(table[c.FEATURE_SET_ID].to_pylist()) == {manifest.lineage["feature_set_id"]}
+    assert set(table[c.ENCODER_ID].to_pylist()) == {"hash-v1-32"}
+    assert set(table[c.CREATED].to_pylist()) == {manifest.created}
+    for row in table.to_pylist():
+        assert row[c.FEATURE_TIME] is None or row[c.FEATURE_TIME] < row[c.EVENT_TIMESTAMP]
+        assert row[c.AVAILABLE_AT] >= row[c.EVENT_TIMESTAMP]
+
+
+def test_running_again_writes_the_same_bytes(spark, encoded):
+    first = run_match(spark, encoded, CONFIG, as_of=AS_OF, fit_until=FIT_UNTIL)
+    again = run_match(spark, encoded, CONFIG, as_of=AS_OF, fit_until=FIT_UNTIL)
+    assert (again.fingerprint, again.created) == (first.fingerprint, first.created)
+    assert again.run_key == first.run_key
+
+
+def test_fitted_edges_make_rows_known_no_earlier_than_the_fit(spark, encoded):
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, fit_until=FIT_UNTIL)
+    assert manifest.lineage["histogram_edges"]
+    assert manifest.lineage["trained_until"] == FIT_UNTIL.isoformat()
+    assert min(encoded.read(TABLE)[c.AVAILABLE_AT].to_pylist()) >= FIT_UNTIL
+
+
+def test_edges_are_quantiles_of_the_early_rows_under_any_buckets(spark, world, encoded):
+    ids = world.items.schema.field(c.ITEM_ID).type
+    until = to_us(FIT_UNTIL)
+    early = [p for p in worlds.true_pairs(world, CONFIG.history) if p.as_of_us < until]
+    values, count = sample_similarities(
+        worlds.pair_table(early, ids),
+        worlds.pair_table(worlds.true_feedback(world, CONFIG.history), ids),
+        build_embedding_table(encoded.read("item_embedding"), "hash-v1-32"),
+        WINDOW,
+    )
+    expected = fit_edges([values], [count], CONFIG.match.histogram_bins)
+    assert len(expected) > 1
+    for buckets in (1, 5):
+        config = worlds.with_buckets(buckets)
+        manifest = run_match(spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL)
+        assert manifest.lineage["histogram_edges"] == list(expected)
+
+
+def test_later_events_do_not_move_the_edges(spark, world, encoded, tmp_path):
+    """Edges are fitted on rows before the fit's end, which see only what came before them."""
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, fit_until=FIT_UNTIL)
+    early = TableStore(tmp_path)
+    times = world.events[c.EVENT_TIMESTAMP].to_pylist()
+    past = world.events.filter(pa.array([time < FIT_UNTIL for time in times]))
+    World(world.items, past, world.impressions).publish(early)
+    run_encode(spark, early, CONFIG, as_of=AS_OF)
+    other = run_match(spark, early, CONFIG, as_of=AS_OF, fit_until=FIT_UNTIL)
+    assert other.lineage["histogram_edges"] == manifest.lineage["histogram_edges"]
+
+
+def test_nightly_run_keeps_the_edges_of_the_run_before(spark, world, tmp_path):
+    store = TableStore(tmp_path)
+    world.publish(store, as_of=at(20))
+    run_encode(spark, store, CONFIG, as_of=at(20))
+    first = run_match(spark, store, CONFIG, as_of=at(20), fit_until=FIT_UNTIL)
+    world.publish(store, as_of=at(21))
+    nightly = run_match(spark, store, CONFIG, as_of=at(21), since=at(20))
+    for key in ("histogram_edges", "trained_until", "feature_set_id"):
+        assert nightly.lineage[key] == first.lineage[key]
+
+
+def test_nothing_to_fit_on_is_said_before_anything_is_written(spark, encoded):
+    with pytest.raises(InputError, match="nobody had liked an item"):
+        run_match(spark, encoded, CONFIG, as_of=at(31), fit_until=at(-100))
+    assert not encoded.partition(TABLE, at(31)).exists()
+
+
+def test_since_cuts_the_rows_and_not_the_histories(spark, encoded):
+    run_match(spark, encoded, CONFIG, as_of=AS_OF)
+    everything = found_rows(encoded)
+    run_match(spark, encoded, CONFIG, as_of=AS_OF, since=at(12))
+    late = found_rows(encoded)
+    first = to_us(at(12)) - WINDOW.lag_us
+    assert_same(late, {p: v for p, v in everything.items() if p.as_of_us >= first}, atol=1e-6)
+    assert 0 < len(late) < len(everything)
+
+
+def test_lag_hides_the_newest_events(spark, world, encoded):
+    """Rows of a longer lag are those of moments that lie as much earlier."""
+    section = CONFIG.history.model_copy(update={"lag_s": 86_400.0})
+    config = CONFIG.model_copy(update={"history": section})
+    run_match(spark, encoded, config, as_of=AS_OF)
+    pairs = worlds.true_pairs(world, section)
+    vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32")
+    known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
+    told = worlds.true_feedback(world, section)
+    naive = dict(zip(pairs, naive_match(pairs, told, known, FEATURES, WINDOW), strict=True))
+    assert_same(found_rows(encoded), naive, rtol=1e-3, atol=1e-5)
+
+
+def test_placebo_has_the_same_counts_and_other_similarities(spark, encoded):
+    run_match(spark, encoded, CONFIG, as_of=AS_OF)
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, placebo_seed=0)
+    assert manifest.table == "user_item_match_placebo"
+    assert manifest.lineage["placebo_seed"] == 0
+    true, placebo = found_rows(encoded), found_rows(encoded, manifest.table)
+    counts = slice(COLUMNS.index("history_count"), None)
+    assert true.keys() == placebo.keys()
+    for pair, values in true.items():
+        np.testing.assert_array_equal(values[counts], placebo[pair][counts])
+    moved = [
+        values[0] != placebo[pair][0] for pair, values in true.items() if not math.isnan(values[0])
+    ]
+    assert np.mean(moved) > 0.5
+
+
+def test_nothing_encoded_names_the_command(spark, world, store):
+    world.publish(store)
+    with pytest.raises(MissingTableError, match="sail-features encode"):
+        run_match(spark, store, CONFIG, as_of=AS_OF)
