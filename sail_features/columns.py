@@ -58,5 +58,8 @@ HISTORY_WEIGHTS = "history_weights"
 FEATURE_SET_ID = "feature_set_id"
 """Versions and fitted parameters of the features in a row."""
 
+PAIR = (USER_ID, ITEM_ID, EVENT_TIMESTAMP)
+"""Which user, which item, as of when: the key of match and baseline features."""
+
 # Quarantine.
 REASON = "reason"

@@ -6,8 +6,6 @@ training, serving and judging can't drift apart.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -82,6 +80,23 @@ class BaselineConfig(Section):
     recent_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
 
 
+class GpuConfig(Section):
+    """How many GPUs the encode job asks Spark for; none unless ``per_executor`` is set.
+
+    ``per_task``: the share of a device that one task takes; it never drives two.
+    ``per_worker``: devices of a `local-cluster` worker; null means ``per_executor``.
+    ``discovery_script``: the path, on the machines that own the devices, of a program
+    that prints their addresses, such as `jobs/conf/discover_gpus.sh`. ``stage_level``:
+    only the encode stage asks for devices, so that other stages use all cores.
+    """
+
+    per_executor: int = Field(default=0, ge=0)
+    per_task: float = Field(default=1, gt=0, le=1)
+    per_worker: int | None = Field(default=None, ge=1)
+    discovery_script: str | None = None
+    stage_level: bool = False
+
+
 class SparkConfig(Section):
     """Where Spark runs; ``conf`` is passed on as it is and wins over our defaults."""
 
@@ -89,6 +104,7 @@ class SparkConfig(Section):
     driver_memory: str = "2g"
     buckets: int = Field(default=8, ge=1)
     """Hash buckets of users that the feature jobs work on, each by one task."""
+    gpu: GpuConfig = GpuConfig()
     conf: dict[str, str] = Field(default_factory=dict)
 
 
@@ -137,11 +153,6 @@ class SailConfig(Section):
     def tables(self) -> Path:
         """Folder that holds one folder a table."""
         return self.workspace / "tables"
-
-    def sha256(self, *sections: str) -> str:
-        """Return the fingerprint of the named sections: the lineage of what they made."""
-        chosen = {name: getattr(self, name).model_dump(mode="json") for name in sections}
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: Path) -> SailConfig:

@@ -32,6 +32,7 @@ from sail_features.manifest import Manifest
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
 from sail_features.spark.history import run_history
+from sail_features.spark.java import ensure_java
 from sail_features.spark.match import run_match
 from sail_features.spark.session import build_session
 from sail_features.steps import StepMeter
@@ -106,7 +107,8 @@ def make_features(
     fit_until: datetime,
 ) -> None:
     """Run all Spark jobs of one ``as_of`` in one session."""
-    with meter.step("spark"):
+    with meter.step("spark") as step:
+        step.say(ensure_java())
         spark = build_session(config.spark, "sail-features demo")
     try:
         with meter.step("encode") as step:

@@ -85,6 +85,94 @@ class ConfigError(SailError, ValueError):
             hint="give the folder that holds the set's own files, or import it with a mapping.yaml",
         )
 
+    @classmethod
+    def gpu_in_local_mode(cls, key: str, master: str) -> Self:
+        """Build the error for a GPU amount where Spark has no executors to own one."""
+        return cls.say(
+            key,
+            f"under {master!r} Spark offers no GPU; the tasks would wait for one for ever",
+            hint="leave it out to run on the CPU, or start one worker on this machine with the "
+            "master `local-cluster[1,CORES,MEMORY_MB]`, as in jobs/conf/local_gpu.yaml",
+        )
+
+    @classmethod
+    def gpu_amount_invalid(cls, key: str, got: object, expected: str) -> Self:
+        """Build the error for a GPU amount that Spark can't schedule by."""
+        return cls.say(
+            key,
+            f"is {got!r}, expected {expected}; Spark would fail at start or offer nothing",
+            hint="give whole devices to executors and workers, and to a task 1 or a share like 0.5",
+        )
+
+    @classmethod
+    def gpu_more_than_owned(cls, key: str, asked: object, owner: str, owned: object) -> Self:
+        """Build the error for a request that nothing in the cluster is large enough for."""
+        return cls.say(
+            key,
+            f"asks for {asked}, but {owner} has {owned}; the job would wait for ever",
+            hint=f"lower {key}, or give {owner} more",
+        )
+
+    @classmethod
+    def gpu_setting_missing(cls, key: str, asked_by: str, consequence: str, example: str) -> Self:
+        """Build the error for a setting that another one can't work without."""
+        return cls.say(
+            key,
+            f"is not set, but {asked_by} asks for GPUs: {consequence}",
+            hint=f"set it, for example to {example}; jobs/conf/ has complete settings",
+        )
+
+    @classmethod
+    def gpu_script_unusable(cls, script: object, problem: object) -> Self:
+        """Build the error for a discovery script from which Spark would learn nothing."""
+        return cls.say(
+            f"GPU discovery script {script}",
+            f"{problem}; no executor would start, and the job would wait for ever",
+            hint="give the absolute path of an executable file that prints "
+            '{"name": "gpu", "addresses": ["0", "1"]}, such as jobs/conf/discover_gpus.sh',
+        )
+
+    @classmethod
+    def gpu_shared_by_workers(cls, master: str, workers: int) -> Self:
+        """Build the error for several workers that would each own the same devices."""
+        return cls.say(
+            master,
+            f"its {workers} workers run on this machine and would each offer the same GPUs, "
+            "so that executors share a device without knowing",
+            hint="start one worker of several executors: local-cluster[1,CORES,MEMORY_MB] with "
+            "spark.executor.cores below CORES",
+        )
+
+    @classmethod
+    def gpu_left_idle(cls, key: str, owned: int, used: int, tasks: int) -> Self:
+        """Build the error for executors that can't run tasks enough to use their GPUs."""
+        return cls.say(
+            key,
+            f"an executor would own {owned} GPUs, and its {tasks} tasks at a time use {used}",
+            hint=f"set {key} to {used} and start more executors, or give an executor more cores",
+        )
+
+    @classmethod
+    def gpu_profile_unsupported(cls, master: str, reason: str) -> Self:
+        """Build the error for stage-level scheduling that this session can't do."""
+        return cls.say(
+            f"spark.gpu.stage_level under {master}",
+            f"{reason}; Spark would refuse the encode stage",
+            hint="set spark.gpu before the session starts, on a cluster; without dynamic "
+            "allocation all executors must own GPUs (spark.executor.resource.gpu.amount)",
+        )
+
+    @classmethod
+    def gpu_not_visible(cls, address: str, visible: str) -> Self:
+        """Build the error for a task whose device its Python worker can't reach."""
+        return cls.say(
+            f"GPU {address!r}",
+            f"Spark offered it to a task whose Python worker sees only {visible!r}, by its "
+            "environment or since an earlier task, and CUDA can't change that once started",
+            hint="give each executor one GPU (spark.executor.resource.gpu.amount 1), and let the "
+            "discovery script print addresses that CUDA_VISIBLE_DEVICES lists",
+        )
+
 
 class InputError(SailError, ValueError):
     """The user's data breaks a table's contract."""
@@ -251,6 +339,15 @@ class InputError(SailError, ValueError):
             hint="add them to `weights:` in mapping.yaml; 0 means seen without a verdict",
         )
 
+    @classmethod
+    def manifest_unreadable(cls, path: object, reason: object) -> Self:
+        """Build the error for a manifest of another version, or a damaged one."""
+        return cls.say(
+            str(path),
+            f"can't be read: {reason}",
+            hint="upgrade sail-features if a newer one wrote it, else run the table's job again",
+        )
+
 
 class MissingTableError(SailError, FileNotFoundError):
     """A job needs a table that nobody has written yet."""
@@ -264,6 +361,15 @@ class MissingTableError(SailError, FileNotFoundError):
             str(path),
             f"table {table!r} has no complete partition",
             hint=f"run `sail-features {made_by}` first",
+        )
+
+    @classmethod
+    def gap(cls, table: str, start: object, end: object) -> Self:
+        """Build the error for a time that no partition covers."""
+        return cls.say(
+            f"table {table!r}",
+            f"no partition covers {start} to {end}",
+            hint="run the job once more for that time: --since the first, --as-of the second",
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from sail_features.errors import ConfigError
 from sail_features.schemas import TIMESTAMP
 
 MICROSECOND: Final = timedelta(microseconds=1)
+US_PER_DAY: Final = 86_400_000_000
 NEVER_US: Final = int(np.iinfo(np.int64).min)
 """Stands for "no time" among microseconds."""
 
@@ -195,8 +196,9 @@ def times_of(time_us: NDArray[np.int64]) -> pa.Array:
 
 
 def us_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Return timestamps as microseconds since 1970 UTC."""
-    values: NDArray[np.int64] = column.cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+    """Return timestamps as microseconds since 1970 UTC, `NEVER_US` where null."""
+    whole = column.cast(TIMESTAMP).cast(pa.int64())
+    values: NDArray[np.int64] = whole.fill_null(NEVER_US).to_numpy()
     return values
 
 

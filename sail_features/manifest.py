@@ -13,9 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sail_features import __version__
+from sail_features.errors import InputError
 
 MANIFEST_NAME: Final = "_manifest.json"
 
@@ -87,11 +88,20 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of a partition, or None where it isn't complete."""
+    """Return the manifest of a partition, or None where it isn't complete.
+
+    Raises
+    ------
+    InputError
+        The manifest can't be read, or a newer version of this package wrote it.
+    """
     path = folder / MANIFEST_NAME
     if not path.is_file():
         return None
-    return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError.manifest_unreadable(path, error) from error
 
 
 def sha256_of(value: Any) -> str:

@@ -1,9 +1,11 @@
 """Tables on disk: ``<root>/<table>/as_of=<time>/part-*.parquet`` and a manifest.
 
 A job writes one partition into a staging folder beside the table, and the
-finished folder replaces the old one by two renames; a reader sees the old
-partition or the new one, and a killed job changes nothing. Any file system that
-all machines mount will do; object stores need a mount.
+finished folder replaces the old one by two renames, so a reader never sees half a
+partition, and a killed job loses nothing: killed between the two renames, some
+microseconds, it leaves the old partition aside, and the table's next writer puts it
+back. One writer a table at a time. Any file system that all machines mount will do;
+object stores need a mount.
 
 A partition with ``since`` adds to those before it; one without holds everything
 before its ``as_of`` and supersedes them (`TableStore.covering`).
@@ -141,7 +143,27 @@ class TableStore:
         """Return the partitions that together hold everything before ``as_of``.
 
         They run back from the newest one no later than ``as_of`` to the first that
-        has no ``since``; none overlap.
+        has no ``since``; each begins where the one before it ends.
+
+        Raises
+        ------
+        MissingTableError
+            There is none, or there is a gap between two.
+        """
+        chain = [self.latest(table, as_of)]
+        for manifest in reversed(self.manifests(table)):
+            needed_until = chain[-1].since
+            if needed_until is None:
+                break
+            if manifest.as_of > needed_until:
+                continue
+            if manifest.as_of < needed_until:
+                raise MissingTableError.gap(table, manifest.as_of, needed_until)
+            chain.append(manifest)
+        return tuple(reversed(chain))
+
+    def latest(self, table: str, as_of: datetime | None = None) -> Manifest:
+        """Return the newest partition's manifest, of those no later than ``as_of``.
 
         Raises
         ------
@@ -153,28 +175,11 @@ class TableStore:
             raise MissingTableError.not_written(
                 table, self.root / table, MADE_BY.get(table, "--help")
             )
-        chain: list[Manifest] = []
-        needed_until = as_of
-        for manifest in reversed(complete):
-            if needed_until is not None and manifest.as_of > needed_until:
-                continue
-            chain.append(manifest)
-            if manifest.since is None:
-                break
-            needed_until = manifest.since
-        if not chain:
-            raise MissingTableError.too_early(table, needed_until, format_as_of(complete[0].as_of))
-        return tuple(reversed(chain))
-
-    def latest(self, table: str, as_of: datetime | None = None) -> Manifest:
-        """Return the newest partition's manifest, no later than ``as_of`` where given.
-
-        Raises
-        ------
-        MissingTableError
-            There is none.
-        """
-        return self.covering(table, as_of)[-1]
+        known = [m for m in complete if as_of is None or m.as_of <= as_of]
+        if not known:
+            earliest = format_as_of(complete[0].as_of)
+            raise MissingTableError.too_early(table, as_of, earliest)
+        return known[-1]
 
     def files(self, manifests: Sequence[Manifest]) -> list[str]:
         """Return the paths of the data files of these partitions."""

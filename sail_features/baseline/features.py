@@ -20,12 +20,11 @@ from sail_features.baseline.running_counts import (
     compute_running_counts,
 )
 from sail_features.config import BaselineConfig
-from sail_features.history import sort_events
+from sail_features.history import NEVER_US, US_PER_DAY, sort_events
 from sail_features.manifest import sha256_of
 
 Ints = NDArray[np.int64]
 VERSION: Final = 1
-US_PER_DAY: Final = 86_400_000_000
 
 USER_COLUMNS: Final = (
     "user_events",
@@ -71,7 +70,8 @@ class Events:
 class Rows:
     """What is asked; every array has shape (rows,). Codes are those of `Events`.
 
-    ``item_time_us`` is when the item's content became known.
+    ``item_time_us`` is when the item's content became known, `NEVER_US` where that
+    isn't known.
     """
 
     user: Ints
@@ -137,10 +137,16 @@ def compute_item_part(rows: Rows, events: Events, config: BaselineConfig) -> Bas
             "item_liked_events": item.liked,
             "item_positive_rate": item.positive_rate,
             "item_days_since_event": item.days_since,
-            "item_age_days": ((rows.as_of_us - rows.item_time_us) / US_PER_DAY).astype(np.float32),
+            "item_age_days": _age_days(rows),
         },
         item.newest_us,
     )
+
+
+def _age_days(rows: Rows) -> Floats:
+    known = rows.item_time_us != NEVER_US
+    since_us = np.where(known, rows.as_of_us - rows.item_time_us, 0)
+    return _where(known, (since_us / US_PER_DAY).astype(np.float32))
 
 
 def baseline_id(config: BaselineConfig) -> str:

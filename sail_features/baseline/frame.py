@@ -20,7 +20,6 @@ from sail_features.baseline.features import (
 from sail_features.config import BaselineConfig
 from sail_features.history import codes_of, ids_of, times_of, us_of
 
-PAIR: Final = (c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP)
 ITEM_TIME: Final = "item_time"
 NEWEST: Final = "newest"
 Part = Callable[[Rows, Events, BaselineConfig], BaselineResult]
@@ -54,7 +53,7 @@ def compute_item_table(rows: pa.Table, feedback: pa.Table, config: BaselineConfi
 
 
 def _compute(rows: pa.Table, feedback: pa.Table, config: BaselineConfig, part: Part) -> pa.Table:
-    rows = rows.sort_by([(name, "ascending") for name in PAIR])
+    rows = rows.sort_by([(name, "ascending") for name in c.PAIR])
     user, event_user = codes_of(ids_of(rows[c.USER_ID]), ids_of(feedback[c.USER_ID]))
     item, event_item = codes_of(ids_of(rows[c.ITEM_ID]), ids_of(feedback[c.ITEM_ID]))
     category, event_category = _categories(rows, feedback)
@@ -64,7 +63,7 @@ def _compute(rows: pa.Table, feedback: pa.Table, config: BaselineConfig, part: P
             item,
             category,
             us_of(rows[c.EVENT_TIMESTAMP]),
-            _floats(rows[c.PRICE]),
+            _prices(rows),
             us_of(rows[ITEM_TIME]),
         ),
         Events(
@@ -73,11 +72,11 @@ def _compute(rows: pa.Table, feedback: pa.Table, config: BaselineConfig, part: P
             event_category,
             us_of(feedback[c.EVENT_TIMESTAMP]),
             _floats(feedback[c.WEIGHT]),
-            _floats(feedback[c.PRICE]),
+            _prices(feedback),
         ),
         config,
     )
-    table = rows.select(list(PAIR))
+    table = rows.select(list(c.PAIR))
     for name, values in result.columns.items():
         table = table.append_column(name, pa.array(values, pa.float32(), from_pandas=True))
     return table.append_column(NEWEST, times_of(result.newest_us))
@@ -94,3 +93,9 @@ def _categories(rows: pa.Table, feedback: pa.Table) -> list[NDArray[np.int64]]:
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
     values: NDArray[np.float32] = column.cast(pa.float32()).to_numpy()
     return values
+
+
+def _prices(table: pa.Table) -> NDArray[np.float32]:
+    """Return the prices, NaN where there is none or a negative one."""
+    price = _floats(table[c.PRICE])
+    return np.where(price >= 0, price, np.float32(np.nan))

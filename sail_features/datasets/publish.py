@@ -43,7 +43,7 @@ def publish_dataset(
             partition.dropped["outside_window"] = table.num_rows - kept.num_rows
             partition.notes.extend(dataset.notes)
             partition.lineage.update(dataset=dataset.name, negatives=dataset.negatives)
-        written[name] = store.latest(name)
+        written[name] = store.latest(name, as_of)
     return written
 
 

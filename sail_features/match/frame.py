@@ -17,8 +17,6 @@ from sail_features.match.block import Floats, HistoryBlock, MatchFeature
 from sail_features.match.family import columns_of
 from sail_features.match.kernel import MatchRows, compute_match, sort_history
 
-PAIR = (c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP)
-
 
 def compute_match_table(
     rows: pa.Table,
@@ -41,7 +39,7 @@ def compute_match_table(
     Table, sorted by user, item and moment: the three columns, ``available_at``,
     ``feature_time`` and one float32 column a feature, null where missing.
     """
-    rows = rows.select(list(PAIR)).sort_by([(name, "ascending") for name in PAIR])
+    rows = rows.select(list(c.PAIR)).sort_by([(name, "ascending") for name in c.PAIR])
     asked, log = _encode(rows, feedback, vectors)
     result = compute_match(asked, log, vectors, features, window)
     table = rows.append_column(c.AVAILABLE_AT, times_of(result.available_at_us))
@@ -63,7 +61,7 @@ def sample_similarities(
     The sample that histogram edges are fitted on. Same parameters as
     `compute_match_table`; ``limit`` bounds the sample.
     """
-    asked, log = _encode(rows.select(list(PAIR)), feedback, vectors)
+    asked, log = _encode(rows.select(list(c.PAIR)), feedback, vectors)
     collector = _Collector()
     known = asked.item >= 0
     asked = MatchRows(asked.user[known], asked.item[known], asked.as_of_us[known])
@@ -96,18 +94,25 @@ def _encode(
 ) -> tuple[MatchRows, EventLog]:
     """Turn ids into codes of users and rows of vectors."""
     user, event_user = codes_of(ids_of(rows[c.USER_ID]), ids_of(feedback[c.USER_ID]))
+    item, vector_row = _look_up(rows, vectors)
+    event_item, event_vector_row = _look_up(feedback, vectors)
     log = sort_history(
         event_user,
-        _rows_of(feedback, vectors),
+        event_item,
         us_of(feedback[c.EVENT_TIMESTAMP]),
         feedback[c.WEIGHT].cast(pa.float32()).to_numpy(),
+        event_vector_row,
     )
-    return MatchRows(user, _rows_of(rows, vectors), us_of(rows[c.EVENT_TIMESTAMP])), log
+    return MatchRows(user, vector_row[item], us_of(rows[c.EVENT_TIMESTAMP])), log
 
 
-def _rows_of(table: pa.Table, vectors: EmbeddingTable) -> NDArray[np.int64]:
-    """Look each distinct item up once."""
+def _look_up(
+    table: pa.Table, vectors: EmbeddingTable
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each row's item as a code in the order of ids, and the vector of each code."""
     encoded = pc.dictionary_encode(table[c.ITEM_ID].combine_chunks())
-    distinct = vectors.rows_of(ids_of(pa.chunked_array([encoded.dictionary])))
-    found: NDArray[np.int64] = distinct[encoded.indices.to_numpy()]
-    return found
+    distinct = ids_of(pa.chunked_array([encoded.dictionary]))
+    order = np.argsort(distinct, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[encoded.indices.to_numpy()], vectors.rows_of(distinct[order])

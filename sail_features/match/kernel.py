@@ -10,7 +10,7 @@ Written in numpy for reading; a faster kernel must give the same numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sail_features.embeddings import EmbeddingTable
 from sail_features.history import (
     NEVER_US,
+    US_PER_DAY,
     EventLog,
     HistorySlices,
     HistoryWindow,
@@ -28,7 +29,6 @@ from sail_features.history import (
 from sail_features.match.block import Floats, HistoryBlock, MatchFeature
 from sail_features.match.family import columns_of
 
-US_PER_DAY: Final = np.float32(86_400e6)
 CELLS_PER_BLOCK: Final = 2_000_000
 """Rows times slots of one block: 8 MB for each float32 array."""
 EVENTS_PER_BAND: Final = 1024
@@ -75,10 +75,22 @@ def sort_history(
     item: NDArray[np.int64],
     time_us: NDArray[np.int64],
     weight: NDArray[np.float32],
+    vector_row: NDArray[np.int64],
 ) -> EventLog:
-    """Sort events for `compute_match`, leaving out those whose item has no vector."""
-    kept = item >= 0
-    return sort_events(user[kept], time_us[kept], item[kept], weight[kept])
+    """Sort events for `compute_match`: by user, time, item and weight.
+
+    Parameters
+    ----------
+    item : shape (events,), codes in the order of the ids, which orders ties in time.
+    vector_row : shape (items,), the row of each code's vector, -1 where it has none.
+
+    Notes
+    -----
+    An event without a vector keeps its place among the newest, so that a history is
+    the same events here and in ``user_history``; `compute_match` then leaves it out.
+    """
+    log = sort_events(user, time_us, item, weight)
+    return replace(log, item=vector_row[log.item])
 
 
 def compute_match(
@@ -137,14 +149,14 @@ class _Slots:
     """The events in each slot of a block, newest first; shape (rows, slots)."""
 
     event: NDArray[np.int64]
-    seen: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
 
     @classmethod
     def of(cls, start: NDArray[np.int64], stop: NDArray[np.int64]) -> _Slots:
         width = max(int((stop - start).max()), 1)
         event = stop[:, None] - 1 - np.arange(width)
-        seen = event >= start[:, None]
-        return cls(np.where(seen, event, 0), seen)
+        filled = event >= start[:, None]
+        return cls(np.where(filled, event, 0), filled)
 
     def take(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the events' values; anything where a slot is empty."""
@@ -165,17 +177,18 @@ def _fill(
     target, as_of_us = rows.item[block], rows.as_of_us[block]
     slots = _Slots.of(start, stop)
     time_us, item = slots.take(log.time_us), slots.take(log.item)
+    seen = slots.filled & (item >= 0)
     history = HistoryBlock(
         _compute_similarity(rows.user[block], target, start, stop, slots, log, table),
         slots.take(log.weight),
-        (as_of_us[:, None] - time_us).astype(np.float32) / US_PER_DAY,
-        slots.seen,
+        (as_of_us[:, None] - time_us).astype(np.float32) / np.float32(US_PER_DAY),
+        seen,
     )
     values = np.concatenate([feature.compute(history) for feature in features], axis=1)
     values[target < 0] = np.nan
     result.values[block] = values
-    result.feature_time_us[block] = np.where(slots.seen[:, 0], time_us[:, 0], NEVER_US)
-    known = np.where(slots.seen, table.available_at_us[item], NEVER_US).max(axis=1)
+    result.feature_time_us[block] = np.where(seen, time_us, NEVER_US).max(axis=1)
+    known = np.where(seen, table.available_at_us[item], NEVER_US).max(axis=1)
     target_known = np.where(target >= 0, table.available_at_us[target], NEVER_US)
     result.available_at_us[block] = np.maximum.reduce([as_of_us, known, target_known])
 
@@ -189,7 +202,7 @@ def _compute_similarity(
     log: EventLog,
     table: EmbeddingTable,
 ) -> Floats:
-    """Return the cosine of each row's target and each of its slots; 0 in empty slots."""
+    """Return the cosine of each row's target and each of its slots; anything in empty ones."""
     similarity = np.zeros(slots.event.shape, np.float32)
     for band in _iter_bands(user, start, stop):
         first, last = int(start[band].min()), int(stop[band].max())
@@ -198,7 +211,6 @@ def _compute_similarity(
         product = table.take(target[band]) @ table.take(log.item[first:last]).T
         column = np.clip(slots.event[band] - first, 0, last - first - 1)
         similarity[band] = np.take_along_axis(product, column, axis=1)
-    similarity[~slots.seen] = 0
     return similarity
 
 

@@ -26,7 +26,7 @@ from sail_features.baseline.frame import (
 from sail_features.config import BaselineConfig, SailConfig
 from sail_features.manifest import Manifest
 from sail_features.schemas import USER_ITEM_BASELINE
-from sail_features.spark.buckets import PAIR, apply_by_bucket, with_pair
+from sail_features.spark.buckets import apply_by_bucket, with_pair
 from sail_features.spark.inputs import (
     latest_items,
     pairs_to_match,
@@ -58,9 +58,10 @@ def run_baseline(
     items = _attributes(latest_items(read_partitions(spark, store, read["items"]), as_of))
     feedback = read_feedback(spark, store, read["events"], read["impressions"], config.history)
     impressions = read_partitions(spark, store, read["impressions"])
-    pairs = pairs_to_match(impressions, since, config.history).join(items, c.ITEM_ID)
+    pairs = pairs_to_match(impressions, since, config.history)
+    pairs = pairs.join(items, c.ITEM_ID, "left")
     # toDF gives the columns new identities: Spark can't tell two joins of one frame apart.
-    feedback = feedback.join(items.toDF(*items.columns), c.ITEM_ID)
+    feedback = feedback.join(items.toDF(*items.columns), c.ITEM_ID, "left")
     with store.replace_partition(
         USER_ITEM_BASELINE.name,
         as_of,
@@ -118,8 +119,8 @@ def _assemble(
 ) -> DataFrame:
     joined = (
         by_user.withColumnRenamed(NEWEST, "_user_newest")
-        .join(by_item.withColumnRenamed(NEWEST, "_item_newest"), list(PAIR))
-        .join(pairs.select(*PAIR, c.CATEGORY, ITEM_TIME), list(PAIR))
+        .join(by_item.withColumnRenamed(NEWEST, "_item_newest"), list(c.PAIR))
+        .join(pairs.select(*c.PAIR, c.CATEGORY, ITEM_TIME), list(c.PAIR))
     )
     return (
         joined.withColumn(c.AVAILABLE_AT, f.greatest(c.EVENT_TIMESTAMP, ITEM_TIME))
@@ -129,5 +130,5 @@ def _assemble(
         .withColumn(c.FEATURE_SET_ID, f.lit(baseline_id(config.baseline)))
         .drop("_user_newest", "_item_newest", ITEM_TIME)
         .repartition(config.spark.buckets, c.USER_ID)
-        .sortWithinPartitions(*PAIR)
+        .sortWithinPartitions(*c.PAIR)
     )

@@ -11,7 +11,6 @@ from pyspark.sql.types import DataType, StructField, StructType
 
 from sail_features import columns as c
 
-PAIR = (c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP)
 Compute = Callable[[pa.Table, pa.Table], pa.Table]
 
 
@@ -29,5 +28,5 @@ def apply_by_bucket(
 
 def with_pair(rows: DataFrame, added: Sequence[tuple[str, DataType]]) -> StructType:
     """Return the schema of a pair's key, with its ids' types, followed by ``added``."""
-    key = rows.select(*PAIR).schema.fields
+    key = rows.select(*c.PAIR).schema.fields
     return StructType([*key, *(StructField(name, kind) for name, kind in added)])

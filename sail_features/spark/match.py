@@ -89,7 +89,7 @@ def run_match(
     table = (USER_ITEM_MATCH if placebo_seed is None else USER_ITEM_MATCH_PLACEBO).name
     source = _read(spark, store, config, as_of, since, placebo_seed)
     if fit_until is None:
-        edges = _earlier_edges(store, table, as_of, source.encoder_id)
+        edges = _earlier_edges(store, table, as_of, source.encoder_id, config.match.histogram_bins)
     else:
         edges = _fit_edges(source, fit_until, config)
     settings = _settings(config, source, edges, placebo_seed)
@@ -103,6 +103,7 @@ def run_match(
             dim=open_item_vectors(source.vectors).dim,
             feature_set_id=feature_set_id(features),
             features={feature.name: feature.version for feature in features},
+            histogram_bins=config.match.histogram_bins,
             histogram_edges=edges.values,
             trained_until=_iso(edges.trained_until),
             placebo_seed=placebo_seed,
@@ -175,11 +176,14 @@ def _match(source: _Source, edges: _Edges, created: datetime, config: SailConfig
     )
 
 
-def _earlier_edges(store: TableStore, table: str, as_of: datetime, encoder_id: str) -> _Edges:
+def _earlier_edges(
+    store: TableStore, table: str, as_of: datetime, encoder_id: str, bins: int
+) -> _Edges:
     """Return the edges that the newest earlier partition was made with."""
     for manifest in reversed(store.manifests(table)):
         lineage = manifest.lineage
-        if manifest.as_of < as_of and lineage["encoder_id"] == encoder_id:
+        same = lineage["encoder_id"] == encoder_id and lineage["histogram_bins"] == bins
+        if manifest.as_of < as_of and same:
             if lineage["histogram_edges"] is None:
                 return _Edges()
             until = datetime.fromisoformat(lineage["trained_until"])

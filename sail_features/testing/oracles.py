@@ -10,7 +10,7 @@ advance, nothing shared between rows: slow, and meant to be.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -206,7 +206,6 @@ def naive_history(
     as_of_us: int,
     events: Iterable[Event],
     window: HistoryWindow,
-    items: Collection[Any] | None = None,
 ) -> list[Event]:
     """Return the events that a row may see, newest first.
 
@@ -215,8 +214,6 @@ def naive_history(
     user, as_of_us : whose history, and the exclusive end of it.
     events : of all users, at any time, in any order.
     window : the lookback, whose start is inclusive, and the number of events kept.
-    items : events on other items are left out before the newest are taken; None
-        keeps all.
 
     Notes
     -----
@@ -227,9 +224,7 @@ def naive_history(
     seen = [
         event
         for event in events
-        if event.user == user
-        and as_of_us - window.lookback_us <= event.time_us < as_of_us
-        and (items is None or event.item in items)
+        if event.user == user and as_of_us - window.lookback_us <= event.time_us < as_of_us
     ]
     seen.sort(key=lambda event: (event.time_us, event.item, event.weight), reverse=True)
     return seen[: window.max_events]
@@ -249,8 +244,8 @@ def naive_match(
     ----------
     rows : what to compute, in the order of the answer.
     events : see `naive_history`.
-    vectors : a unit vector an item; an item without one is in no history, and a row
-        that asks for one is all NaN.
+    vectors : a unit vector an item; an event of an item without one keeps its place
+        among the newest and is then left out, and a row that asks for one is all NaN.
     features : what to compute.
     window : how far back to look.
     oracles : one a feature; None takes those of `oracle_of`.
@@ -267,7 +262,8 @@ def naive_match(
     chosen = oracles or [oracle_of(feature) for feature in features]
     answers = []
     for row in rows:
-        seen = naive_history(row.user, row.as_of_us, events, window, vectors.keys())
+        newest = naive_history(row.user, row.as_of_us, events, window)
+        seen = [event for event in newest if event.item in vectors]
         target = vectors.get(row.item)
         if target is None:
             answers.append([math.nan for feature in features for _ in feature.columns])

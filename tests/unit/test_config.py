@@ -103,13 +103,6 @@ def test_no_file_anywhere(tmp_path):
         find_config(tmp_path)
 
 
-def test_fingerprint_changes_with_its_sections_only():
-    one = SailConfig()
-    other = SailConfig.model_validate({"match": {"neighbours": 3}})
-    assert one.sha256("match") != other.sha256("match")
-    assert one.sha256("history", "encoder") == other.sha256("history", "encoder")
-
-
 def test_configuration_can_not_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         SailConfig().history.max_events = 3

@@ -122,12 +122,13 @@ def test_times_are_those_of_the_events_and_vectors_used(rows, events, items):
         arrow(rows, str), arrow(events, str), table_of(items), FEATURES, WINDOW
     )
     for asked, row in worlds.rows_by_pair(table).items():
-        seen = naive_history(asked.user, asked.as_of_us, events, WINDOW, items)
-        newest = worlds.moment_of(seen[0].time_us) if seen else None
+        newest = naive_history(asked.user, asked.as_of_us, events, WINDOW)
+        seen = [event for event in newest if event.item in items]
+        latest = worlds.moment_of(seen[0].time_us) if seen else None
         used = {event.item for event in seen} | ({asked.item} & items)
         available = max([asked.as_of_us, *(10 * ITEMS.index(item) for item in used)])
-        assert row[c.FEATURE_TIME] == newest
-        assert newest is None or newest < row[c.EVENT_TIMESTAMP]
+        assert row[c.FEATURE_TIME] == latest
+        assert latest is None or latest < row[c.EVENT_TIMESTAMP]
         assert row[c.AVAILABLE_AT] == worlds.moment_of(available)
 
 
@@ -162,6 +163,7 @@ def test_order_of_rows_and_events_does_not_matter(rows, events, seed):
         table.rows_of(np.array([event.item for event in events], np.str_)),
         np.array([event.time_us for event in events], np.int64),
         np.array([event.weight for event in events], np.float32),
+        np.arange(len(table)),
     )
     order = np.random.default_rng(seed).permutation(len(rows))
     straight = compute_match(MatchRows(user, item, as_of), log, table, FEATURES, WINDOW)
@@ -260,7 +262,11 @@ def test_ages_are_in_days_even_far_from_1970():
     table = table_of(ITEMS)
     far = 20_000 * day
     log = sort_history(
-        np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([far]), np.ones(1, np.float32)
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        np.array([far]),
+        np.ones(1, np.float32),
+        np.zeros(1, np.int64),
     )
     rows = MatchRows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([far + 3 * day]))
     window = HistoryWindow(timedelta(days=9), 5)
@@ -272,7 +278,7 @@ def test_ages_are_in_days_even_far_from_1970():
 def test_row_without_history_has_no_feature_time():
     rows = MatchRows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([5]))
     nothing = np.empty(0, np.int64)
-    log = sort_history(nothing, nothing, nothing, np.empty(0, np.float32))
+    log = sort_history(nothing, nothing, nothing, np.empty(0, np.float32), nothing)
     result = compute_match(rows, log, table_of(ITEMS), FEATURES, WINDOW)
     assert result.feature_time_us.tolist() == [NEVER_US]
 
@@ -284,8 +290,8 @@ def test_sample_of_similarities_is_of_all_liked_events_seen(rows, events, items)
         float(vectors[row.item] @ vectors[event.item])
         for row in rows
         if row.item in items
-        for event in naive_history(row.user, row.as_of_us, events, WINDOW, items)
-        if event.weight > 0
+        for event in naive_history(row.user, row.as_of_us, events, WINDOW)
+        if event.weight > 0 and event.item in items
     )
     asked, told, table = arrow(rows, str), arrow(events, str), table_of(items)
     values, count = sample_similarities(asked, told, table, WINDOW)

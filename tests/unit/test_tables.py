@@ -291,6 +291,22 @@ def test_missing_table_names_the_command_that_makes_it(store):
         store.latest(TABLE, day(4))
 
 
+def test_gap_between_partitions_is_refused(store):
+    put(store, day(7), 1)
+    put(store, day(10), 1, since=day(8))
+    assert store.latest(TABLE).as_of == day(10)
+    with pytest.raises(MissingTableError, match="no partition covers"):
+        store.covering(TABLE)
+
+
+def test_manifest_of_another_version_is_refused(store):
+    put(store, day(7), 1)
+    path = store.partition(TABLE, day(7)) / "_manifest.json"
+    path.write_text(path.read_text().replace('"rows"', '"lines"'))
+    with pytest.raises(InputError, match="upgrade"):
+        store.covering(TABLE)
+
+
 def test_moment_of_a_partition_may_be_any(store):
     moment = datetime(2024, 1, 2, 3, 4, 5, 6, UTC)
     put(store, moment, 1)
