@@ -32,14 +32,23 @@ class EncoderConfig(Section):
     """Which encoder turns an item into a vector.
 
     ``model`` is a Hugging Face id or a local folder; null takes the MiniLM that
-    is installed with this package. ``dim`` belongs to the hash encoder alone.
+    is installed with this package (``vision`` and ``audio`` have none). ``dim`` belongs
+    to the hash encoder alone, ``max_tokens``, ``prompt`` and ``backend`` to texts,
+    ``media_root`` and ``max_media_bytes`` to images and sounds. ``dtype: auto`` is bf16
+    where the hardware has it; it is resolved once, by the driver. ``tokens_per_batch``
+    changes no vector; null finds the fastest by a short probe.
     """
 
-    kind: Literal["transformer_text", "hash"] = "transformer_text"
+    kind: Literal["transformer_text", "vision", "audio", "hash"] = "transformer_text"
     model: str | None = None
     text_fields: tuple[str, ...] = Field(default=("text",), min_length=1)
     max_tokens: int = Field(default=128, ge=8, le=8192)
-    tokens_per_batch: int = Field(default=2048, ge=64)
+    prompt: str = ""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    backend: Literal["torch", "openvino"] = "torch"
+    tokens_per_batch: int | None = Field(default=None, ge=64)
+    media_root: Path | None = None
+    max_media_bytes: int = Field(default=64 << 20, ge=1)
     dim: int = Field(default=256, ge=8, le=8192)
     max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
 
@@ -84,7 +93,6 @@ class GpuConfig(Section):
     """How many GPUs the encode job asks Spark for; none unless ``per_executor`` is set.
 
     ``per_task``: the share of a device that one task takes; it never drives two.
-    ``per_worker``: devices of a `local-cluster` worker; null means ``per_executor``.
     ``discovery_script``: the path, on the machines that own the devices, of a program
     that prints their addresses, such as `jobs/conf/discover_gpus.sh`. ``stage_level``:
     only the encode stage asks for devices, so that other stages use all cores.
@@ -92,7 +100,6 @@ class GpuConfig(Section):
 
     per_executor: int = Field(default=0, ge=0)
     per_task: float = Field(default=1, gt=0, le=1)
-    per_worker: int | None = Field(default=None, ge=1)
     discovery_script: str | None = None
     stage_level: bool = False
 

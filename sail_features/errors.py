@@ -105,11 +105,13 @@ class ConfigError(SailError, ValueError):
         )
 
     @classmethod
-    def gpu_more_than_owned(cls, key: str, asked: object, owner: str, owned: object) -> Self:
+    def gpu_more_than_owned(
+        cls, key: str, asked: object, owner: str, owned: object, consequence: str
+    ) -> Self:
         """Build the error for a request that nothing in the cluster is large enough for."""
         return cls.say(
             key,
-            f"asks for {asked}, but {owner} has {owned}; the job would wait for ever",
+            f"asks for {asked}, but {owner} has {owned}: {consequence}",
             hint=f"lower {key}, or give {owner} more",
         )
 
@@ -127,7 +129,7 @@ class ConfigError(SailError, ValueError):
         """Build the error for a discovery script from which Spark would learn nothing."""
         return cls.say(
             f"GPU discovery script {script}",
-            f"{problem}; no executor would start, and the job would wait for ever",
+            f"{problem}; nothing that needs a GPU could start, and Spark wouldn't say why",
             hint="give the absolute path of an executable file that prints "
             '{"name": "gpu", "addresses": ["0", "1"]}, such as jobs/conf/discover_gpus.sh',
         )

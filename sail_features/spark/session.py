@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from sail_features.config import SparkConfig
+from sail_features.spark.gpu import gpu_requests, gpu_settings
+from sail_features.spark.gpu_check import check_gpu_settings
 from sail_features.spark.java import ensure_java
 
 ALWAYS: Final[Mapping[str, str]] = {
@@ -52,21 +55,40 @@ def build_session(config: SparkConfig, name: str) -> SparkSession:
 
     Under ``spark-submit`` the master and the driver's memory are the submitter's;
     otherwise they come from ``sail.yaml``. ``config.conf`` wins over our settings.
+
+    Raises
+    ------
+    ConfigError
+        GPUs are asked for in a way that would leave the job waiting for ever.
     """
     ensure_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    submitted = _submitted_settings()
+    master = submitted.get("spark.master", config.master)
+    known = config.model_copy(update={"conf": {**submitted, **config.conf}})
     settings: dict[str, str] = dict(ALWAYS)
     settings["spark.sql.shuffle.partitions"] = str(config.buckets)
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+    if not submitted:
         settings["spark.master"] = config.master
         settings["spark.driver.memory"] = config.driver_memory
         if config.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             settings.update(ON_THIS_MACHINE)
+    settings.update(gpu_settings(known, master))
     settings.update(config.conf)
+    check_gpu_settings({**gpu_requests(known, master), **submitted, **settings}, master)
     builder = SparkSession.builder.appName(name)
     for key, value in settings.items():
         builder = builder.config(key, value)
     session: SparkSession = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def _submitted_settings() -> dict[str, str]:
+    """Return what ``spark-submit`` was given; nothing where it didn't start this process."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return {}
+    # Any property: the call connects to the JVM that waits for this process.
+    SparkContext.getSystemProperty("spark.master")
+    return dict(SparkConf().getAll())
