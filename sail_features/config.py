@@ -44,7 +44,7 @@ class EncoderConfig(Section):
     text_fields: tuple[str, ...] = Field(default=("text",), min_length=1)
     max_tokens: int = Field(default=128, ge=8, le=8192)
     prompt: str = ""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     backend: Literal["torch", "openvino"] = "torch"
     tokens_per_batch: int | None = Field(default=None, ge=64)
     media_root: Path | None = None

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sail_features.errors import ConfigError, InputError
@@ -141,6 +143,21 @@ def pack_vectors(vectors: NDArray[Any]) -> list[bytes]:
     """
     packed = np.ascontiguousarray(vectors, dtype="<f2")
     return [row.tobytes() for row in packed]
+
+
+def pack_column(vectors: NDArray[Any]) -> pa.Array:
+    """Return the rows as an Arrow column of packed bytes, null where a row isn't finite.
+
+    Examples
+    --------
+    >>> pack_column(np.array([[1.0, 0.0], [np.nan, 0.0]])).null_count
+    1
+    """
+    packed = np.ascontiguousarray(vectors, dtype="<f2")
+    width = pa.binary(2 * packed.shape[1])
+    fixed = pa.FixedSizeBinaryArray.from_buffers(width, len(packed), [None, pa.py_buffer(packed)])
+    finite = pa.array(np.isfinite(packed).all(axis=1))
+    return pc.if_else(finite, fixed.cast(pa.binary()), pa.scalar(None, pa.binary()))
 
 
 def unpack_vectors(packed: list[bytes], dim: int) -> NDArray[np.float16]:

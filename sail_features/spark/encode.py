@@ -4,6 +4,10 @@ What was encoded before by the same encoder is not encoded again, whichever item
 carries the content now; a row that can't be encoded goes to the table
 ``item_embedding_quarantine`` with its reason. Vectors are computed into a working
 folder first and joined to items from there, so that no plan runs the model twice.
+
+A task computes on the device that Spark gave it (`gpu`), on its CPU cores where Spark
+gave none. Its worker keeps the loaded model, and the batch size that it found, for the
+tasks after it.
 """
 
 from __future__ import annotations
@@ -13,25 +17,29 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.types import BinaryType, StringType, StructField, StructType
 
 from sail_features import columns as c
 from sail_features.config import EncoderConfig, SailConfig
-from sail_features.embeddings import pack_vectors
+from sail_features.embeddings import pack_column
 from sail_features.encoders.catalogue import build_encoder
-from sail_features.encoders.protocol import TextEncoder
+from sail_features.encoders.devices import place, resolve_encoder_config
+from sail_features.encoders.pipeline import EncodePipeline, iter_windows
+from sail_features.encoders.protocol import Encoder
 from sail_features.errors import InputError, MissingTableError, QuarantineError
 from sail_features.manifest import Choice, Manifest
 from sail_features.schemas import ITEM_EMBEDDING
+from sail_features.spark.gpu import device_of_task, encode_profile
 from sail_features.spark.inputs import latest_items, read_partitions, spark_path, write_partition
 from sail_features.tables import StagedPartition, TableStore
 
 CONTENT: Final = "content"
-MAX_CHARACTERS: Final = 1_000_000
+DEVICE: Final = "device"
+DEVICE_REASON: Final = "device_reason"
 WORK: Final = "_work"
 QUARANTINE: Final = "item_embedding_quarantine"
 ENCODED: Final = StructType(
@@ -39,6 +47,8 @@ ENCODED: Final = StructType(
         StructField(c.CONTENT_HASH, StringType()),
         StructField(c.EMBEDDING, BinaryType()),
         StructField(c.REASON, StringType()),
+        StructField(DEVICE, StringType()),
+        StructField(DEVICE_REASON, StringType()),
     ]
 )
 
@@ -63,7 +73,9 @@ def run_encode(
     An item whose content returns to what it once was gets a row again, so that its
     newest row is always its present content; nothing is encoded for it.
     """
-    encoder = build_encoder(config.encoder)
+    settings, why_dtype = resolve_encoder_config(config.encoder)
+    config = config.model_copy(update={"encoder": settings})
+    encoder = build_encoder(settings)
     inputs = store.covering("items", as_of)
     items = read_partitions(spark, store, inputs)
     _check_text_fields(items, config.encoder)
@@ -87,7 +99,7 @@ def run_encode(
             partition,
         )
         rows.unpersist()
-        _describe(partition, encoder)
+        _describe(partition, encoder, settings.dtype, why_dtype)
     return store.latest(ITEM_EMBEDDING.name, as_of)
 
 
@@ -162,56 +174,70 @@ def _encode_contents(
         contents = contents.join(known, c.CONTENT_HASH, "left_anti")
     tasks = 2 * spark.sparkContext.defaultParallelism
     work = spark_path(partition.folder / WORK)
-    encoder_config = config.encoder
+    settings = config.encoder
 
     def encode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        encoder = _encoder_of_worker(encoder_config)
-        for batch in batches:
-            yield encode_batch(batch, encoder)
+        return encode_batches(batches, settings)
 
-    contents.repartition(tasks, c.CONTENT_HASH).mapInArrow(encode, ENCODED).write.parquet(work)
-    encoded = spark.read.parquet(work)
-    partition.lineage["contents_encoded"] = encoded.where(f.col(c.REASON).isNull()).count()
+    profile = encode_profile(spark, config.spark)
+    encoding = contents.repartition(tasks, c.CONTENT_HASH).mapInArrow(
+        encode, ENCODED, profile=profile
+    )
+    encoding.write.parquet(work)
+    written = spark.read.parquet(work)
+    devices = written.groupBy(DEVICE, DEVICE_REASON).count().orderBy(DEVICE).collect()
+    partition.choices["device"] = Choice(
+        value=", ".join(row[DEVICE] for row in devices) or "none",
+        reason="; ".join(row[DEVICE_REASON] for row in devices) or "nothing to encode",
+    )
+    partition.lineage["contents_encoded"] = written.where(f.col(c.REASON).isNull()).count()
+    encoded = written.drop(DEVICE, DEVICE_REASON)
     return encoded if known is None else encoded.unionByName(known)
 
 
-@lru_cache(maxsize=1)
-def _encoder_of_worker(config: EncoderConfig) -> TextEncoder:
-    """Build the encoder once a Python worker; its weights are loaded on first use."""
-    return build_encoder(config)
+def encode_batches(
+    batches: Iterator[pa.RecordBatch], config: EncoderConfig
+) -> Iterator[pa.RecordBatch]:
+    """Encode the Arrow batches of one task: content_hash and content in, `ENCODED` out.
+
+    Batches are taken in windows of several, within which the longest content goes
+    first; a row that can't be encoded gets a reason in place of a vector.
+    """
+    device, reason = device_of_task()
+    pipeline = _pipeline_of_worker(config, device, _cores_of_task())
+    windows = iter_windows(batches, pipeline.encoder.window_rows)
+    for window, encoded in pipeline.stream(windows, _contents_of):
+        hashes = pa.chunked_array([batch.column(c.CONTENT_HASH) for batch in window])
+        rows = len(hashes)
+        yield pa.RecordBatch.from_pydict(
+            {
+                c.CONTENT_HASH: hashes.combine_chunks(),
+                c.EMBEDDING: pack_column(encoded.vectors),
+                c.REASON: pa.array(encoded.reasons, pa.string()),
+                DEVICE: pa.repeat(device, rows),
+                DEVICE_REASON: pa.repeat(reason, rows),
+            }
+        )
 
 
-def encode_batch(batch: pa.RecordBatch, encoder: TextEncoder) -> pa.RecordBatch:
-    """Encode one Arrow batch of contents; a row that can't be gets a reason instead."""
-    texts = batch.column(CONTENT).to_pylist()
-    reasons = [_why_not(text) for text in texts]
-    good = [row for row, reason in enumerate(reasons) if reason is None]
-    packed: list[bytes | None] = [None] * len(texts)
-    if good:
-        vectors = encoder.encode([texts[row] for row in good])
-        finite: list[bool] = np.isfinite(vectors).all(axis=1).tolist()  # type: ignore[assignment]
-        for place, (row, vector) in enumerate(zip(good, pack_vectors(vectors), strict=True)):
-            packed[row] = vector if finite[place] else None
-            reasons[row] = None if finite[place] else "vector is not finite"
-    return pa.RecordBatch.from_pydict(
-        {
-            c.CONTENT_HASH: batch.column(c.CONTENT_HASH),
-            c.EMBEDDING: pa.array(packed, pa.binary()),
-            c.REASON: pa.array(reasons, pa.string()),
-        }
-    )
+@lru_cache(maxsize=2)
+def _pipeline_of_worker(config: EncoderConfig, device: str, threads: int) -> EncodePipeline:
+    """Build the pipeline once a worker and device; weights are loaded on first use."""
+    placement = place(config, device=None if device == "cpu" else device, threads=threads)
+    return EncodePipeline(build_encoder(config, placement), budget=config.tokens_per_batch)
 
 
-def _why_not(text: str) -> str | None:
-    if not text.strip():
-        return "no text"
-    if len(text) > MAX_CHARACTERS:
-        return f"text longer than {MAX_CHARACTERS} characters"
-    return None
+def _cores_of_task() -> int:
+    context = TaskContext.get()
+    return 1 if context is None else int(context.cpus())
+
+
+def _contents_of(window: list[pa.RecordBatch]) -> list[str]:
+    return [text for batch in window for text in batch.column(CONTENT).to_pylist()]
 
 
 def _join_vectors(
-    wanted: DataFrame, encoded: DataFrame, encoder: TextEncoder, created: datetime
+    wanted: DataFrame, encoded: DataFrame, encoder: Encoder, created: datetime
 ) -> DataFrame:
     available = f.col(c.EVENT_TIMESTAMP)
     if encoder.trained_until is not None:
@@ -251,7 +277,7 @@ def _quarantine(
         raise QuarantineError.too_many("encode", sum(counts.values()), total, share, counts)
 
 
-def _describe(partition: StagedPartition, encoder: TextEncoder) -> None:
+def _describe(partition: StagedPartition, encoder: Encoder, dtype: str, why_dtype: str) -> None:
     trained = encoder.trained_until
     partition.lineage.update(
         encoder_id=encoder.encoder_id,
@@ -259,7 +285,4 @@ def _describe(partition: StagedPartition, encoder: TextEncoder) -> None:
         dtype="float16",
         trained_until=trained.isoformat() if trained else None,
     )
-    partition.choices["device"] = Choice(value="cpu", reason="this job asks Spark for no GPU")
-    partition.choices["dtype"] = Choice(
-        value="float32 arithmetic, float16 storage", reason="exact on any CPU, half the bytes"
-    )
+    partition.choices["dtype"] = Choice(value=f"{dtype}, stored as float16", reason=why_dtype)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sail_features.encoders.transformer_text import (
-    TransformerTextEncoder,
-    find_minilm,
-    iter_batches,
-)
+from sail_features.encoders.batching import iter_batches
+from sail_features.encoders.checkpoints import find_minilm
+from sail_features.encoders.devices import Placement
+from sail_features.encoders.pipeline import encode_contents
+from sail_features.encoders.transformer_text import TransformerTextEncoder
 from sail_features.errors import ConfigError, ModelError
-from sail_features.testing.encoder_suite import TEXTS, check_text_encoder
+from sail_features.testing.encoder_suite import TEXTS, check_refusals, check_text_encoder
 
 torch = pytest.importorskip("torch")
 
@@ -35,8 +35,90 @@ def test_minilm_keeps_the_promises_of_the_suite():
 def test_batch_size_changes_no_cosine(minilm):
     vectors = minilm.encode(TEXTS)
     for budget in (64, 1_000_000):
-        other = TransformerTextEncoder(max_tokens=32, tokens_per_batch=budget).encode(TEXTS)
+        other = encode_contents(minilm, TEXTS, budget=budget).vectors
         assert np.abs(1 - np.sum(vectors * other, axis=1)).max() < 1e-6
+
+
+BF16 = Placement(dtype="bfloat16")
+
+
+def test_bf16_is_near_to_fp32_and_independent_of_the_batch(minilm):
+    exact = minilm.encode(TEXTS)
+    half = TransformerTextEncoder(max_tokens=32, placement=BF16)
+    assert half.encoder_id.replace("bf16", "fp32") == minilm.encoder_id != half.encoder_id
+    together = half.encode(TEXTS)
+    alone = np.concatenate([half.encode([text]) for text in TEXTS])
+    assert np.sum(exact * together, axis=1).min() > 0.9999
+    assert np.sum(alone * together, axis=1).min() > 1 - 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_packed_layers_compute_what_transformers_does(minilm, dtype):
+    from transformers import AutoModel
+
+    plain = AutoModel.from_pretrained(minilm.folder).eval()
+    expected = []
+    for tokens in minilm.prepare(TEXTS):
+        with torch.inference_mode():
+            hidden = plain(torch.from_numpy(tokens)[None]).last_hidden_state[0]
+        mean = hidden.mean(0).numpy()
+        expected.append(mean / np.linalg.norm(mean))
+    placed = TransformerTextEncoder(max_tokens=32, placement=Placement(dtype=dtype))
+    cosines = np.sum(placed.encode(TEXTS) * np.array(expected), axis=1)
+    assert cosines.min() > {"float32": 1 - 1e-6, "bfloat16": 0.9999}[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_onednn_torch_gives_the_same_vectors(copy, dtype, monkeypatch):
+    placement = Placement(dtype=dtype)
+    packed = TransformerTextEncoder(str(copy), max_tokens=32, placement=placement).encode(TEXTS)
+    monkeypatch.setattr("sail_features.encoders.cpu_kernels._has_onednn", lambda dtype: False)
+    plain = TransformerTextEncoder(str(copy), max_tokens=32, placement=placement).encode(TEXTS)
+    assert np.sum(packed * plain, axis=1).min() > (1 - 1e-6 if dtype == "float32" else 1 - 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_openvino_gives_the_same_vectors(minilm, dtype):
+    pytest.importorskip("openvino", reason="the extra `openvino` isn't installed")
+    encoder = TransformerTextEncoder(
+        max_tokens=32, placement=Placement(dtype=dtype), backend="openvino"
+    )
+    assert encoder.encoder_id not in {minilm.encoder_id}
+    cosines = np.sum(encoder.encode(TEXTS) * minilm.encode(TEXTS), axis=1)
+    assert cosines.min() > {"float32": 1 - 1e-6, "bfloat16": 0.9999}[dtype]
+
+
+def test_openvino_is_refused_on_a_gpu():
+    placement = Placement("cuda:0")
+    encoder = TransformerTextEncoder(placement=placement, backend="openvino")
+    with pytest.raises(ConfigError, match="computes on the CPU"):
+        encoder.load()
+
+
+def test_prompt_comes_before_the_text_and_into_the_id(minilm):
+    prompted = TransformerTextEncoder(max_tokens=32, prompt="query: ")
+    assert prompted.encoder_id != minilm.encoder_id
+    assert np.allclose(prompted.encode(["red"]), minilm.encode(["query: red"]), atol=1e-6)
+
+
+def test_texts_that_are_none_are_refused(minilm):
+    bad = ["", " \n", None, 7, b"bytes", "x" * 10_000_000, "\ud800 lone surrogate"]
+    reasons = check_refusals(minilm, "red wine", bad)
+    assert set(reasons) == {
+        "no text", "text longer than 1000000 characters", "text is not valid Unicode",
+    }  # fmt: skip
+
+
+def test_real_texts_are_padded_by_less_than_five_percent(minilm):
+    path = Path(__file__).parents[3] / "shared" / "data" / "ifdb" / "items.parquet"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    import pyarrow.parquet as pq
+
+    texts = pq.read_table(path, columns=["text"])["text"].to_pylist()[:2000]
+    costs = [len(tokens) for tokens in TransformerTextEncoder(max_tokens=256).prepare(texts)]
+    padded = sum(len(b) * max(costs[row] for row in b) for b in iter_batches(costs, 2048))
+    assert 1 <= padded / sum(costs) < 1.05
 
 
 def test_minilm_knows_synonyms(minilm):
@@ -55,7 +137,7 @@ def test_building_an_encoder_loads_no_weights():
     assert encoder.dim == 384
     assert encoder.encoder_id.startswith("MiniLM")
     assert encoder.trained_until is None
-    assert "_loaded" not in vars(encoder)
+    assert "_model" not in vars(encoder)
 
 
 # ---- other models
@@ -109,7 +191,8 @@ def test_pooling_is_what_it_says(copy):
     mean = TransformerTextEncoder(str(copy), max_tokens=32).encode(texts)
     set_pooling(copy, pooling_mode_cls_token=True)
     first = TransformerTextEncoder(str(copy), max_tokens=32).encode(texts)
-    tokenizer, model = TransformerTextEncoder(str(copy), max_tokens=32)._loaded
+    encoder = TransformerTextEncoder(str(copy), max_tokens=32)
+    tokenizer, model = encoder._tokenizer, encoder._model
     for text, mean_vector, first_vector in zip(texts, mean, first, strict=True):
         with torch.inference_mode():
             hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].numpy()
@@ -119,11 +202,12 @@ def test_pooling_is_what_it_says(copy):
 
 
 def test_id_changes_with_everything_that_changes_a_vector(copy):
-    def encoder_id(**settings: int) -> str:
+    def encoder_id(**settings: object) -> str:
         return TransformerTextEncoder(str(copy), **{"max_tokens": 32, **settings}).encoder_id
 
-    ids = [encoder_id(), encoder_id(max_tokens=31)]
-    assert ids[0] == encoder_id(tokens_per_batch=64)
+    ids = [encoder_id(), encoder_id(max_tokens=31), encoder_id(prompt="a: ")]
+    ids += [encoder_id(placement=BF16), encoder_id(backend="openvino")]
+    assert ids[0] == encoder_id(placement=Placement(threads=3, reasons={"device": "any"}))
     set_pooling(copy, pooling_mode_cls_token=True)
     ids.append(encoder_id())
     for name in ("tokenizer_config.json", "vocab.txt", "config.json", "model.safetensors"):
@@ -170,6 +254,25 @@ def test_pooling_that_we_do_not_do_is_refused(copy):
     set_pooling(copy, pooling_mode_max_tokens=True, pooling_mode_mean_tokens=False)
     with pytest.raises(ModelError, match="its pooling is pooling_mode_max_tokens"):
         TransformerTextEncoder(str(copy))
+
+
+@pytest.mark.parametrize("pooling", ["cls", ["cls"]])
+def test_pooling_is_read_as_newer_sentence_transformers_write_it(copy, pooling):
+    set_pooling(copy, pooling_mode=pooling)
+    assert TransformerTextEncoder(str(copy), max_tokens=32).pooling == "cls"
+    set_pooling(copy, pooling_mode=["cls", "mean"])
+    with pytest.raises(ModelError, match="its pooling is cls, mean"):
+        TransformerTextEncoder(str(copy), max_tokens=32)
+    set_pooling(copy, pooling_mode="lasttoken")
+    with pytest.raises(ModelError, match="its pooling is lasttoken"):
+        TransformerTextEncoder(str(copy), max_tokens=32)
+
+
+def test_layers_behind_the_pooling_that_we_do_not_have_are_refused(copy):
+    modules = [{"type": "sentence_transformers.models.Dense"}]
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match=r"its modules\.json has Dense"):
+        TransformerTextEncoder(str(copy), max_tokens=32)
 
 
 def test_more_tokens_than_the_model_has_positions_are_refused(copy):
