@@ -10,11 +10,6 @@ more than twice that of ``torch.nn.functional.linear`` in float32. Takes about f
 from __future__ import annotations
 
 import os
-
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before numpy and torch are loaded
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -67,18 +62,18 @@ def gemm_peak(dtype: torch.dtype) -> dict[str, float]:
     bias = torch.zeros(OUTER, dtype=dtype)
     ops = torch.ops.mkldnn
     packed = ops._reorder_linear_weight(weight, ROWS)
-    ways = {
+    ways: dict[str, Callable[[], Any]] = {
         "linear": lambda: torch.nn.functional.linear(rows, weight, bias),
         "onednn": lambda: ops._linear_pointwise(rows, packed, bias, "none", [], ""),
     }
-    flops = 20 * 2 * ROWS * INNER * OUTER
     with torch.inference_mode():
-        return {
-            name: flops
-            / 1e9
-            / min(cpu_seconds(lambda: [way() for _ in range(20)])[1] for _ in "abc")
-            for name, way in ways.items()
-        }
+        return {name: product_rate(way) for name, way in ways.items()}
+
+
+def product_rate(multiply: Callable[[], Any], times: int = 20) -> float:
+    """Return the best of three measurements of one product, in GFLOP/s."""
+    seconds = [cpu_seconds(lambda: [multiply() for _ in range(times)])[1] for _ in range(3)]
+    return times * 2 * ROWS * INNER * OUTER / 1e9 / min(seconds)
 
 
 def useful_gflop(encoder: TransformerTextEncoder, texts: Sequence[str]) -> float:
@@ -103,7 +98,7 @@ def our_encoders() -> dict[str, TransformerTextEncoder]:
     }
 
 
-def sentence_transformers(batch_size: int | None, texts: Sequence[str]) -> tuple[Encode, int]:
+def sentence_transformers(texts: Sequence[str]) -> tuple[Encode, int]:
     """Return its ``encode`` at the batch size that is fastest on some of the texts."""
     from sentence_transformers import SentenceTransformer
 
@@ -118,14 +113,14 @@ def sentence_transformers(batch_size: int | None, texts: Sequence[str]) -> tuple
     encode(texts[:WARM_UP], BATCH_SIZES[0])
     some = texts[: len(texts) // 3]
     seconds = {size: cpu_seconds(lambda s=size: encode(some, s))[1] for size in BATCH_SIZES}
-    best = batch_size or min(seconds, key=seconds.__getitem__)
+    best = min(seconds, key=seconds.__getitem__)
     return lambda texts: encode(texts, best), best
 
 
 def measure(name: str, count: int) -> dict[str, Any]:
     """Return items a CPU second, cosines and shares of the peak on one set of texts."""
     texts = load_texts(name, count)
-    theirs, batch_size = sentence_transformers(None, texts)
+    theirs, batch_size = sentence_transformers(texts)
     encoders = our_encoders()
     sides: dict[str, Encode] = {"sentence-transformers": theirs}
     for side, encoder in encoders.items():
@@ -219,6 +214,7 @@ def single_process_bars() -> tuple[list[Bar], dict[str, Any]]:
 
 def main() -> None:
     """Measure everything and hold it against the bars."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     bars, details = single_process_bars()
     finish("encode", bars, details)

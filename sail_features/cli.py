@@ -117,6 +117,10 @@ def import_(
     from sail_features.datasets.publish import next_midnight, publish_dataset
 
     if source is not None:
+        if items or events or impressions or mapping:
+            raise ConfigError.say(
+                "import", "both --source and files were given", hint="give one of the two"
+            )
         from sail_features.datasets.catalogue import load_dataset
 
         dataset = load_dataset(source, world=_world(world))
@@ -380,3 +384,7 @@ def _report(manifest: Manifest, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ from typing import Final
 import yaml
 from rich.console import Console
 
-from ranking_eval import warmup_end
+from ranking_eval import split_rows, warmup_end
 from ranking_eval.table import print_summary
 from sail_features import columns as c
 from sail_features.config import CONFIG_NAME, SailConfig, load_config
@@ -82,6 +82,10 @@ def run_demo(
             f"{dataset.items.num_rows:,} items, {dataset.events.num_rows:,} events, "
             f"{dataset.impressions.num_rows:,} impressions ({dataset.negatives} negatives)"
         )
+        split_rows(
+            dataset.impressions[c.EVENT_TIMESTAMP], dataset.impressions[c.LABEL], config.eval
+        )
+    notes += [f"policy {policy}: {count:,} rows" for policy, count in dataset.dropped.items()]
     for note in (*dataset.notes, *notes):
         console.print(f"  note: {note}", style="dim", highlight=False, markup=False)
     fit_until = warmup_end(dataset.impressions[c.EVENT_TIMESTAMP], config.eval)

@@ -288,6 +288,18 @@ class InputError(SailError, ValueError):
         )
 
     @classmethod
+    def ids_differ(
+        cls, path: object, column: str, got: object, other: object, expected: object
+    ) -> Self:
+        """Build the error for ids of one type in one file and of another in the next."""
+        return cls.say(
+            str(path),
+            f"column {column!r} is {got}, but {expected} in {other}",
+            hint="write ids the same way in all files: CSV ids are strings, so quote them in "
+            "JSON, or make all files Parquet",
+        )
+
+    @classmethod
     def one_class(cls, where: str, label: object) -> Self:
         """Build the error for labels that are all the same."""
         return cls.say(
@@ -366,12 +378,13 @@ class MissingTableError(SailError, FileNotFoundError):
         )
 
     @classmethod
-    def gap(cls, table: str, start: object, end: object) -> Self:
-        """Build the error for a time that no partition covers."""
+    def no_link(cls, table: str, as_of: object, since: object, ends: object) -> Self:
+        """Build the error for a partition that begins where no other ends."""
         return cls.say(
             f"table {table!r}",
-            f"no partition covers {start} to {end}",
-            hint="run the job once more for that time: --since the first, --as-of the second",
+            f"no partition covers what lies before {as_of}: that one begins at {since}, the one "
+            f"before it ends at {ends}",
+            hint=f"run the job for {as_of} again with --since {ends}",
         )
 
     @classmethod

@@ -148,18 +148,17 @@ class TableStore:
         Raises
         ------
         MissingTableError
-            There is none, or there is a gap between two.
+            There is none, or one begins where no other ends.
         """
+        complete = {manifest.as_of: manifest for manifest in self.manifests(table)}
         chain = [self.latest(table, as_of)]
-        for manifest in reversed(self.manifests(table)):
-            needed_until = chain[-1].since
-            if needed_until is None:
+        while (needed_until := chain[-1].since) is not None:
+            older = [end for end in complete if end < chain[-1].as_of]
+            if not older:  # the first partition: nothing was ever known before its since
                 break
-            if manifest.as_of > needed_until:
-                continue
-            if manifest.as_of < needed_until:
-                raise MissingTableError.gap(table, manifest.as_of, needed_until)
-            chain.append(manifest)
+            if needed_until not in complete:
+                raise MissingTableError.no_link(table, chain[-1].as_of, needed_until, max(older))
+            chain.append(complete[needed_until])
         return tuple(reversed(chain))
 
     def latest(self, table: str, as_of: datetime | None = None) -> Manifest:

@@ -96,6 +96,6 @@ def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
 
 
 def _prices(table: pa.Table) -> NDArray[np.float32]:
-    """Return the prices, NaN where there is none or a negative one."""
+    """Return the prices, NaN where there is none, a negative or an infinite one."""
     price = _floats(table[c.PRICE])
-    return np.where(price >= 0, price, np.float32(np.nan))
+    return np.where(np.isfinite(price) & (price >= 0), price, np.float32(np.nan))

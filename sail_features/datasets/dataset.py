@@ -175,6 +175,10 @@ def build_dataset(
         As `Dataset`; or a policy left no row.
     """
     items = conform_source(items, ITEMS, where=f"{name} {ITEMS.name}")
+    if c.EVENT_TIMESTAMP in items.column_names:
+        check_not_in_future(
+            items, c.EVENT_TIMESTAMP, now=datetime.now(UTC), where=f"{name} {ITEMS.name}"
+        )
     events = conform_source(events, EVENTS, where=f"{name} {EVENTS.name}")
     impressions = conform_source(impressions, IMPRESSIONS, where=f"{name} {IMPRESSIONS.name}")
     _check_ids_alike(name, items, events, impressions)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from sail_features import columns as c
 from sail_features.datasets.dataset import Dataset
+from sail_features.errors import InputError
 from sail_features.manifest import Manifest
 from sail_features.tables import TableStore
 
@@ -30,7 +31,14 @@ def publish_dataset(
 
     Items are written whole: their content is known from its own time on. Rows at or
     after ``as_of`` are left out and counted.
+
+    Raises
+    ------
+    InputError
+        A window that is empty or ends in the future; or a log that begins where an
+        earlier import ends, without ``since``: it would replace what is there.
     """
+    _check_window(store, dataset, since, as_of)
     written = {}
     for name in ("items", "events", "impressions"):
         table: pa.Table = getattr(dataset, name)
@@ -39,7 +47,9 @@ def publish_dataset(
             name, as_of, since=None if name == "items" else since, config={"dataset": dataset.name}
         ) as partition:
             partition.write(kept.sort_by([(key, "ascending") for key in _order(kept)]))
-            partition.dropped.update(dataset.dropped)
+            partition.dropped.update(
+                {policy: n for policy, n in dataset.dropped.items() if table_of(policy) == name}
+            )
             partition.dropped["outside_window"] = table.num_rows - kept.num_rows
             partition.notes.extend(dataset.notes)
             partition.lineage.update(dataset=dataset.name, negatives=dataset.negatives)
@@ -65,6 +75,49 @@ def sample_users(dataset: Dataset, max_impressions: int) -> tuple[Dataset, str |
         f"{len(set(kept[c.USER_ID].to_pylist()))} of {users.nunique()} kept"
     )
     return dataset.with_impressions(kept, note), note
+
+
+def table_of(policy: str) -> str:
+    """Return the table whose rows a named policy touches.
+
+    Examples
+    --------
+    >>> table_of("event_without_time"), table_of("item_time_from_log_start")
+    ('events', 'items')
+    """
+    if policy.startswith(("item_time", "repeated_item")):
+        return "items"
+    return "impressions" if "impression" in policy or "negative" in policy else "events"
+
+
+def _check_window(
+    store: TableStore, dataset: Dataset, since: datetime | None, as_of: datetime
+) -> None:
+    where = f"import of {dataset.name}"
+    if as_of > datetime.now(UTC) + timedelta(days=1):
+        raise InputError.say(where, f"--as-of {as_of} lies in the future", hint="give a past one")
+    for name in ("events", "impressions"):
+        if not _between(getattr(dataset, name), since, as_of).num_rows:
+            raise InputError.say(
+                where,
+                f"no {name} from {since or 'the beginning'} to {as_of}",
+                hint="check --since and --as-of against the times in the files",
+            )
+    first = pc.min(dataset.events[c.EVENT_TIMESTAMP]).as_py()
+    earlier = [m.as_of for m in store.manifests("events") if m.as_of < as_of]
+    if earlier and since is None and first >= earlier[-1]:
+        raise InputError.say(
+            where,
+            f"the events begin at {first}, after the last import's end, {earlier[-1]}",
+            hint=f"add --since {earlier[-1].isoformat()}, or import the whole log",
+        )
+    if since is not None and first >= since and dataset.dropped.get("item_time_from_log_start"):
+        raise InputError.say(
+            where,
+            "items without a time of their own are dated by the log's start, and this log "
+            f"begins only at {first}",
+            hint="import the whole log, --since selects from it; or give items their times",
+        )
 
 
 def _between(table: pa.Table, since: datetime | None, as_of: datetime) -> pa.Table:

@@ -95,7 +95,24 @@ def _convert(
             result = read_impressions(table, mapping.impressions, rule, source=paths[name])
         converted[name], touched = result
         counts.update(touched)
+    _check_ids_alike(converted, paths)
     return converted, counts
+
+
+def _check_ids_alike(tables: dict[str, pa.Table], paths: dict[str, Path]) -> None:
+    """Refuse ids that are numbers in one file and strings in another, before any join."""
+    for column in (c.ITEM_ID, c.USER_ID):
+        kinds = {
+            name: table.schema.field(column).type
+            for name, table in tables.items()
+            if column in table.column_names
+        }
+        first, *others = kinds
+        for name in others:
+            if pa.types.is_integer(kinds[name]) != pa.types.is_integer(kinds[first]):
+                raise InputError.ids_differ(
+                    paths[name], column, kinds[name], paths[first], kinds[first]
+                )
 
 
 def _build_sampled(

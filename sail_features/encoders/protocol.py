@@ -76,7 +76,3 @@ class Encoder(Protocol):
         InputError
             A content was refused; `pipeline.encode_contents` reports it instead.
         """
-
-
-TextEncoder: TypeAlias = Encoder
-"""The name from the time when all encoders read texts."""

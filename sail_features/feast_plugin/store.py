@@ -44,7 +44,7 @@ class FeastError(SailError, RuntimeError):
         )
 
 
-def open_feature_store(repo: Path) -> FeatureStore:
+def open_feature_store(repo: Path | str) -> FeatureStore:
     """Open the feature store that ``repo`` configures, whatever the working directory.
 
     Parameters
@@ -56,7 +56,8 @@ def open_feature_store(repo: Path) -> FeatureStore:
     ConfigError
         There is no such file.
     """
-    return FeatureStore(repo_path=str(repo.resolve()), config=_store_config(repo.resolve()))
+    folder = Path(repo).resolve()
+    return FeatureStore(repo_path=str(folder), config=_store_config(folder))
 
 
 def apply_repo(repo: Path) -> str:

@@ -92,8 +92,9 @@ def test_bad_table_is_refused_before_anything_is_written(
         (["encode"], "encoder: {model: nobody/nothing}", "nobody/nothing"),
         (["demo", "--data", "nowhere"], "", "nowhere"),
         (["import"], "", "--source"),
+        (["import", "--source", "synthetic", "--items", "items.csv"], "", "one of the two"),
     ],
-    ids=["choice", "key", "date", "not encoded", "model", "folder", "no source"],
+    ids=["choice", "key", "date", "not encoded", "model", "folder", "no source", "two sources"],
 )
 def test_bad_command_is_refused(
     tmp_path: Path, arguments: list[str], settings: str, says: str

@@ -299,6 +299,13 @@ def test_gap_between_partitions_is_refused(store):
         store.covering(TABLE)
 
 
+def test_partition_that_begins_inside_another_is_refused(store):
+    put(store, day(7), 1)
+    put(store, day(10), 1, since=day(5))
+    with pytest.raises(MissingTableError, match="--since 2024-01-07"):
+        store.covering(TABLE)
+
+
 def test_manifest_of_another_version_is_refused(store):
     put(store, day(7), 1)
     path = store.partition(TABLE, day(7)) / "_manifest.json"
