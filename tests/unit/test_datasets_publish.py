@@ -41,7 +41,7 @@ def test_rows_outside_the_window_are_counted(store):
     ids=["backwards", "before all data", "future"],
 )
 def test_window_without_rows_is_refused_before_anything_is_written(store, since, as_of):
-    with pytest.raises(InputError, match="as-of|no events"):
+    with pytest.raises(InputError, match=r"as-of|no events"):
         publish_dataset(store, DATASET, as_of=as_of, since=since)
     assert store.manifests("items") == ()
 
