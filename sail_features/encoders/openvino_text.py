@@ -1,7 +1,7 @@
-"""A text model run by OpenVINO instead of torch: another 10 to 25 % on a CPU.
+"""A text model run by OpenVINO instead of torch: another 3 to 15 % on a CPU.
 
 Converted in memory from the torch model, so that the same checkpoints serve both and
-nothing is written. Needs the extra ``sail-features[openvino]``; `docs/decisions` has the
+nothing is written. Needs the extra ``sail-features[openvino]``; `docs/decisions/0009` has the
 figures and why torch is the default all the same.
 """
 
