@@ -9,10 +9,18 @@ from ranking_eval.inference import Lift
 def is_credible(evaluation: Evaluation) -> bool:
     """Say whether the AUC is lifted beyond noise, and beyond what the placebo does.
 
-    Without a placebo arm nothing is credible.
+    Without a placebo arm nothing is credible, nor is a lift that grouped AUC pays for:
+    one that ranks users against each other, and each user's items worse.
     """
     over_placebo = evaluation.lift_over_placebo.get("auc")
-    return over_placebo is not None and min(evaluation.lift["auc"].low, over_placebo.low) > 0
+    if over_placebo is None or is_grouped_auc_harmed(evaluation):
+        return False
+    return min(evaluation.lift["auc"].low, over_placebo.low) > 0
+
+
+def is_grouped_auc_harmed(evaluation: Evaluation) -> bool:
+    """Say whether the whole interval of the grouped AUC's difference lies below 0."""
+    return evaluation.lift["grouped_auc"].high < 0
 
 
 def compute_verdict(evaluation: Evaluation) -> str:
@@ -24,6 +32,8 @@ def compute_verdict(evaluation: Evaluation) -> str:
     verdict = f"{word} {format_lift(lift)} AUC; placebo {format_lift(evaluation.placebo['auc'])}"
     if lift.low > 0 >= over_placebo.low:
         verdict += f"; the placebo shares it: treatment - placebo {format_lift(over_placebo)}"
+    if lift.low > 0 and is_grouped_auc_harmed(evaluation):
+        verdict += f"; grouped AUC falls: {format_lift(evaluation.lift['grouped_auc'])}"
     return verdict
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -150,6 +151,14 @@ def test_a_lift_that_the_placebo_shares_is_not_credible():
     verdict = compute_verdict(make_evaluation(lift=0.0026, placebo=0.0024))
     assert verdict.startswith("no credible lift: +.0026")
     assert verdict.endswith("the placebo shares it: treatment - placebo +.0002 [-.0008, +.0012]")
+
+
+def test_a_lift_that_grouped_auc_pays_for_is_not_credible():
+    found = make_evaluation(lift=0.0026)
+    harm = Lift("grouped_auc", -0.005, -0.008, -0.002, 0.0015, 400.0, 0.0003)
+    verdict = compute_verdict(replace(found, lift={**found.lift, "grouped_auc": harm}))
+    assert verdict.startswith("no credible lift: +.0026")
+    assert verdict.endswith("grouped AUC falls: -.0050 [-.0080, -.0020]")
 
 
 @pytest.mark.parametrize(
