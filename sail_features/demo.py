@@ -18,7 +18,7 @@ from typing import Final
 import yaml
 from rich.console import Console
 
-from ranking_eval import split_rows, warmup_end
+from ranking_eval import split_rows
 from ranking_eval.table import print_summary
 from sail_features import columns as c
 from sail_features.config import CONFIG_NAME, SailConfig, load_config
@@ -64,32 +64,30 @@ def run_demo(
 
     Raises
     ------
-    InputError, ConfigError
-        The data or the settings can't be used; nothing is started.
+    InputError, ConfigError, EvaluationError
+        The data or the settings can't be used, or can't be split for the ranker; an
+        earlier demo is left as it was.
     """
     console.print(f"sail-features demo: {data}, in {config.workspace}", highlight=False)
     meter = StepMeter(console)
     notes = []
     with meter.step("import") as step:
-        dataset, sampled = sample_users(load_dataset(data, world=world), config.eval.max_rows)
+        dataset = sample_users(load_dataset(data, world=world), config.eval.max_rows)
+        times, labels = (dataset.impressions[name] for name in (c.EVENT_TIMESTAMP, c.LABEL))
+        split = split_rows(times, labels, config.eval)
         config, repo = lay_out_workspace(config, repo_template)
         store = TableStore(config.tables)
         as_of = next_midnight(dataset)
         publish_dataset(store, dataset, as_of=as_of)
-        notes += [sampled] if sampled else []
         notes += ["sampled negatives"] if dataset.negatives == "sampled" else []
         step.say(
             f"{dataset.items.num_rows:,} items, {dataset.events.num_rows:,} events, "
             f"{dataset.impressions.num_rows:,} impressions ({dataset.negatives} negatives)"
         )
-        split_rows(
-            dataset.impressions[c.EVENT_TIMESTAMP], dataset.impressions[c.LABEL], config.eval
-        )
     notes += [f"policy {policy}: {count:,} rows" for policy, count in dataset.dropped.items()]
     for note in (*dataset.notes, *notes):
         console.print(f"  note: {note}", style="dim", highlight=False, markup=False)
-    fit_until = warmup_end(dataset.impressions[c.EVENT_TIMESTAMP], config.eval)
-    make_features(store, config, meter, as_of=as_of, fit_until=fit_until)
+    make_features(store, config, meter, as_of=as_of, fit_until=split.warmup_end)
     with meter.step("apply") as step:
         apply_repo(repo)
         step.say("feast apply")

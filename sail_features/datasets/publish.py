@@ -57,16 +57,15 @@ def publish_dataset(
     return written
 
 
-def sample_users(dataset: Dataset, max_impressions: int) -> tuple[Dataset, str | None]:
+def sample_users(dataset: Dataset, max_impressions: int) -> Dataset:
     """Keep the impressions of a share of users, chosen by a hash of the id.
 
     Whole users stay or go, so histories and intervals by user stay right; events are
-    kept in full, for item popularity. Returns the data set and a sentence that says
-    what was done, None where nothing was.
+    kept in full, for item popularity. The data set's last note says what was done.
     """
     total = dataset.impressions.num_rows
     if total <= max_impressions:
-        return dataset, None
+        return dataset
     users = dataset.impressions[c.USER_ID].to_pandas()
     place = pd.util.hash_array(users.to_numpy(), categorize=True) / 2.0**64
     kept = dataset.impressions.filter(pa.array(place < max_impressions / total))
@@ -74,7 +73,7 @@ def sample_users(dataset: Dataset, max_impressions: int) -> tuple[Dataset, str |
         f"{kept.num_rows} of {total} impressions: users sampled by hash, "
         f"{len(set(kept[c.USER_ID].to_pylist()))} of {users.nunique()} kept"
     )
-    return dataset.with_impressions(kept, note), note
+    return dataset.with_impressions(kept, note)
 
 
 def table_of(policy: str) -> str:

@@ -70,12 +70,12 @@ def _later(times):
 
 
 def test_sampling_keeps_whole_users():
-    sampled, note = sample_users(DATASET, 1_000)
+    sampled = sample_users(DATASET, 1_000)
     kept = set(sampled.impressions["user_id"].to_pylist())
     whole = [user in kept for user in DATASET.impressions["user_id"].to_pylist()]
     assert sum(whole) == sampled.impressions.num_rows < DATASET.impressions.num_rows
-    assert note is not None
-    assert "users sampled by hash" in note
+    assert len(sampled.notes) == len(DATASET.notes) + 1
+    assert "users sampled by hash" in sampled.notes[-1]
     assert sampled.events.num_rows == DATASET.events.num_rows
 
 
