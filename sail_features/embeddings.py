@@ -132,24 +132,16 @@ def load_embedding_table(folder: Path) -> EmbeddingTable:
     )
 
 
-def pack_vectors(vectors: NDArray[Any]) -> list[bytes]:
-    """Return each row as little-endian float16 bytes, the form that tables store.
+def pack_column(vectors: NDArray[Any]) -> pa.Array:
+    """Return the rows as little-endian float16 bytes, the form that tables store.
+
+    A row that isn't finite becomes null: a missing vector is absent, never zeros.
 
     Examples
     --------
-    >>> unpack_vectors(pack_vectors(np.eye(2)), 2)
+    >>> unpack_vectors(pack_column(np.eye(2)).to_pylist(), 2)
     array([[1., 0.],
            [0., 1.]], dtype=float16)
-    """
-    packed = np.ascontiguousarray(vectors, dtype="<f2")
-    return [row.tobytes() for row in packed]
-
-
-def pack_column(vectors: NDArray[Any]) -> pa.Array:
-    """Return the rows as an Arrow column of packed bytes, null where a row isn't finite.
-
-    Examples
-    --------
     >>> pack_column(np.array([[1.0, 0.0], [np.nan, 0.0]])).null_count
     1
     """

@@ -8,7 +8,7 @@ from worlds import CONFIG, at
 
 from sail_features import columns as c
 from sail_features.config import EncoderConfig
-from sail_features.embeddings import pack_vectors
+from sail_features.embeddings import pack_column
 from sail_features.encoders.hashing import HashEncoder
 from sail_features.errors import InputError, MissingTableError, QuarantineError
 from sail_features.item_vectors import build_embedding_table
@@ -30,7 +30,13 @@ def vectors_of(store, as_of=None):
 
 
 def expected_vectors(**texts):
-    return dict(zip(texts, pack_vectors(HashEncoder(32).encode(list(texts.values()))), strict=True))
+    return dict(
+        zip(
+            texts,
+            pack_column(HashEncoder(32).encode(list(texts.values()))).to_pylist(),
+            strict=True,
+        )
+    )
 
 
 def encoder(**changes):

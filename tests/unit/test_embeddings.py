@@ -13,7 +13,7 @@ from sail_features.embeddings import (
     EmbeddingTable,
     load_embedding_table,
     normalise,
-    pack_vectors,
+    pack_column,
     unpack_vectors,
 )
 from sail_features.errors import ConfigError, InputError
@@ -54,7 +54,7 @@ def test_shapes_must_agree(vectors, times):
 @pytest.mark.parametrize("dim", [8, 384, 8192])
 def test_half_precision_unit_vectors_are_accepted_in_any_dimension(dim):
     vectors = normalise(np.random.default_rng(0).standard_normal((20, dim)))
-    stored = unpack_vectors(pack_vectors(vectors), dim)
+    stored = unpack_vectors(pack_column(vectors).to_pylist(), dim)
     table = table_of(range(20), stored)
     assert np.abs(np.sum(table.take(np.arange(20)) * vectors, axis=1) - 1).max() < 2e-3
 
@@ -119,5 +119,5 @@ def test_vector_without_a_finite_length_becomes_missing():
 
 
 def test_packed_bytes_are_little_endian_half_floats():
-    assert pack_vectors(np.array([[1.0, -2.0]])) == [b"\x00\x3c\x00\xc0"]
+    assert pack_column(np.array([[1.0, -2.0]])).to_pylist() == [b"\x00\x3c\x00\xc0"]
     assert unpack_vectors([], 3).shape == (0, 3)

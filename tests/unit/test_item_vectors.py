@@ -12,7 +12,7 @@ import pytest
 from worlds import at
 
 from sail_features import columns as c
-from sail_features.embeddings import EmbeddingTable, pack_vectors
+from sail_features.embeddings import EmbeddingTable, pack_column
 from sail_features.errors import InputError, MissingTableError
 from sail_features.history import to_us
 from sail_features.item_vectors import (
@@ -36,7 +36,7 @@ def rows(*made: tuple[object, datetime, int], encoder: str = "one") -> pa.Table:
             c.EVENT_TIMESTAMP: list(times),
             c.AVAILABLE_AT: [max(time, at(5)) for time in times],
             c.CREATED: [at(0)] * count,
-            c.EMBEDDING: pack_vectors(AXES[list(axes)]),
+            c.EMBEDDING: pack_column(AXES[list(axes)]),
             c.DIM: [4] * count,
             c.ENCODER_ID: [encoder] * count,
             c.CONTENT_HASH: [str(axis) for axis in axes],
