@@ -149,9 +149,18 @@ def encode(config: ConfigPath = None, as_of: AsOf = None, dry_run: DryRun = Fals
     """
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.progress import watched
         from sail_features.spark.encode import run_encode
+        from sail_features.spark.encode_summary import EncodeSummary
 
-        return run_encode(spark, store, settings, as_of=until)
+        console = Console()
+        with watched(console, "encode") as watch:
+            manifest = run_encode(spark, store, settings, as_of=until, watch=watch)
+        dtype = manifest.choices["dtype"]
+        summary = EncodeSummary.model_validate(manifest.lineage["summary"])
+        for label, said in summary.describe(f"{dtype.value} ({dtype.reason})"):
+            console.print(f"  {label:<12} {said}", markup=False, highlight=False, soft_wrap=True)
+        return manifest
 
     _run_job("encode", job, ["items"], config, as_of, dry_run)
 

@@ -34,9 +34,10 @@ class EncoderConfig(Section):
     ``model`` is a Hugging Face id or a local folder; null takes the MiniLM that
     is installed with this package (``vision`` and ``audio`` have none). ``dim`` belongs
     to the hash encoder alone, ``max_tokens``, ``prompt`` and ``backend`` to texts,
-    ``media_root`` and ``max_media_bytes`` to images and sounds. ``dtype: auto`` is bf16
-    where the hardware has it; it is resolved once, by the driver. ``tokens_per_batch``
-    changes no vector; null finds the fastest by a short probe.
+    ``media_field``, ``media_root`` and ``max_media_bytes`` to images and sounds; a
+    media field holds a path, bytes, or a list of either (the frames of a video).
+    ``dtype: auto`` is bf16 where the hardware has it; it is resolved once, by the
+    driver. ``tokens_per_batch`` changes no vector; null finds the fastest by a short probe.
     """
 
     kind: Literal["transformer_text", "vision", "audio", "hash"] = "transformer_text"
@@ -47,10 +48,18 @@ class EncoderConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     backend: Literal["torch", "openvino"] = "torch"
     tokens_per_batch: int | None = Field(default=None, ge=64)
+    media_field: str | None = None
+    """Null takes ``image_path`` or ``audio_path``, whichever the kind reads."""
     media_root: Path | None = None
+    """Folder, mounted on every executor, that all media paths must lie in."""
     max_media_bytes: int = Field(default=64 << 20, ge=1)
     dim: int = Field(default=256, ge=8, le=8192)
     max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
+
+    @property
+    def media_column(self) -> str | None:
+        """The column of items that holds the media; None where texts are read."""
+        return self.media_field or {"vision": "image_path", "audio": "audio_path"}.get(self.kind)
 
 
 class HistoryConfig(Section):
@@ -82,6 +91,25 @@ class MatchConfig(Section):
     """Nearest history items that the mean of past feedback is taken over."""
 
 
+class InterestConfig(Section):
+    """How a user's interests are mined from the newest liked events.
+
+    ``algorithm``: chosen by `benchmarks/interests.py`, see decision 0011. ``distance_cut``
+    is Ward's, on the scale of distances between unit vectors: clusters up to this far
+    apart become one interest; 0 leaves it to ``max_interests``. ``leader_similarity`` is
+    the online leader's: the least cosine at which an event joins an interest.
+    ``half_life_days``: after this long an event counts half in weights and centroids.
+    """
+
+    algorithm: Literal["ward", "kmeans", "leader"] = "ward"
+    lookback_days: float = Field(default=365.0, gt=0, le=MAX_DAYS)
+    max_events: int = Field(default=100, ge=1, le=2_000)
+    max_interests: int = Field(default=8, ge=1, le=64)
+    distance_cut: float = Field(default=0.0, ge=0)
+    leader_similarity: float = Field(default=0.4, ge=-1, le=1)
+    half_life_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
+
+
 class BaselineConfig(Section):
     """Parameters of the ordinary point-in-time features that every arm has."""
 
@@ -107,7 +135,8 @@ class GpuConfig(Section):
 class SparkConfig(Section):
     """Where Spark runs; ``conf`` is passed on as it is and wins over our defaults."""
 
-    master: str = "local[2]"
+    master: str = "local[2,4]"
+    """Two tasks at once on this machine, each tried four times if its worker dies."""
     driver_memory: str = "2g"
     buckets: int = Field(default=8, ge=1)
     """Hash buckets of users that the feature jobs work on, each by one task."""
@@ -152,6 +181,7 @@ class SailConfig(Section):
     encoder: EncoderConfig = EncoderConfig()
     history: HistoryConfig = HistoryConfig()
     match: MatchConfig = MatchConfig()
+    interests: InterestConfig = InterestConfig()
     baseline: BaselineConfig = BaselineConfig()
     spark: SparkConfig = SparkConfig()
     eval: EvalConfig = EvalConfig()
@@ -178,8 +208,26 @@ def load_config(path: Path) -> SailConfig:
         config = SailConfig.model_validate(raw)
     except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
         raise ConfigError.unreadable(path, error) from error
-    workspace = (path.resolve().parent / config.workspace).resolve()
-    return config.model_copy(update={"workspace": workspace})
+    return _resolve_paths(config, path.resolve().parent)
+
+
+def _resolve_paths(config: SailConfig, folder: Path) -> SailConfig:
+    """Return the configuration with its paths absolute.
+
+    A model is a path where there is such a folder, and else an id.
+    """
+    encoder = config.encoder
+    changes: dict[str, Any] = {}
+    if encoder.media_root is not None:
+        changes["media_root"] = (folder / encoder.media_root).resolve()
+    if encoder.model is not None and (folder / encoder.model).is_dir():
+        changes["model"] = str((folder / encoder.model).resolve())
+    return config.model_copy(
+        update={
+            "workspace": (folder / config.workspace).resolve(),
+            "encoder": encoder.model_copy(update=changes),
+        }
+    )
 
 
 def find_config(start: Path) -> Path:

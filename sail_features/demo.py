@@ -31,6 +31,7 @@ from sail_features.judging import Outcome, run_experiment, tracking_uri
 from sail_features.manifest import Manifest
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
+from sail_features.spark.encode_summary import EncodeSummary
 from sail_features.spark.history import run_history
 from sail_features.spark.java import ensure_java
 from sail_features.spark.match import run_match
@@ -114,7 +115,7 @@ def make_features(
         spark = build_session(config.spark, "sail-features demo")
     try:
         with meter.step("encode") as step:
-            encoded = run_encode(spark, store, config, as_of=as_of)
+            encoded = run_encode(spark, store, config, as_of=as_of, watch=step.watch)
             step.say(_describe_encoding(encoded))
         with meter.step("history") as step:
             step.say(_rows(run_history(spark, store, config, as_of=as_of)))
@@ -168,10 +169,10 @@ def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConf
 
 
 def _describe_encoding(manifest: Manifest) -> str:
-    quarantined = sum(manifest.quarantined.values())
+    summary = EncodeSummary.model_validate(manifest.lineage["summary"])
     return (
-        f"{manifest.rows:,} items, {manifest.lineage['contents_encoded']:,} distinct contents, "
-        f"{quarantined:,} quarantined, {manifest.lineage['encoder_id']}"
+        f"{manifest.rows:,} items, {summary.encoded:,} contents encoded, "
+        f"{summary.quarantined:,} quarantined, {manifest.lineage['encoder_id']}"
     )
 
 

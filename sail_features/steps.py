@@ -15,6 +15,8 @@ from typing import Final
 import psutil
 from rich.console import Console
 
+from sail_features.progress import Watch, watched
+
 SAMPLE_S: Final = 0.5
 
 
@@ -46,9 +48,9 @@ class StepMeter:
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Time one step; what it says is printed when it ends."""
-        step = Step()
         started = time.monotonic()
-        with _PeakMemory() as memory, self.console.status(f"{name} ..."):
+        with _PeakMemory() as memory, watched(self.console, name) as watch:
+            step = Step(watch)
             yield step
         seconds = time.monotonic() - started
         self.steps[name] = {"seconds": round(seconds, 2), "peak_gb": round(memory.peak_gb, 3)}
@@ -61,9 +63,10 @@ class StepMeter:
 
 
 class Step:
-    """A running step, which may say in a sentence what it did."""
+    """A running step: ``watch`` it, and say in a sentence what it did."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self.said = ""
 
     def say(self, sentence: str) -> None:

@@ -45,8 +45,8 @@ def _packed_linear(linear: Any, dtype: Any, *, stays: bool) -> Any:
     ops = torch.ops.mkldnn
     weight = linear.weight.detach().to(dtype)
     bias = None if linear.bias is None else linear.bias.detach().to(dtype)
-    has_onednn = _has_onednn(dtype)
-    if has_onednn:
+    packs = has_onednn(dtype)
+    if packs:
         weight = ops._reorder_linear_weight(weight, PACKED_ROWS)
 
     class PackedLinear(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -60,7 +60,7 @@ def _packed_linear(linear: Any, dtype: Any, *, stays: bool) -> Any:
         def forward(self, rows: Any) -> Any:
             own = rows.dtype
             rows = rows.to(dtype)
-            if has_onednn:
+            if packs:
                 found = ops._linear_pointwise(rows, weight, bias, "none", [], "")
             else:
                 found = torch.nn.functional.linear(rows, weight, bias)
@@ -69,7 +69,8 @@ def _packed_linear(linear: Any, dtype: Any, *, stays: bool) -> Any:
     return PackedLinear()
 
 
-def _has_onednn(dtype: Any) -> bool:
+def has_onednn(dtype: Any) -> bool:
+    """Return whether torch has oneDNN here, and in it products of this dtype."""
     import torch
 
     if not (

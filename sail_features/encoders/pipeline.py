@@ -28,6 +28,7 @@ from sail_features.encoders.batching import longest_first, rows_that_fit
 from sail_features.encoders.budget import default_budget, tune_budget
 from sail_features.encoders.faults import is_device_lost, is_out_of_memory
 from sail_features.encoders.protocol import Content, Encoder, Prepared, Refusal
+from sail_features.encoders.work import FlopMeter
 from sail_features.errors import InputError, SailError, show
 
 NOT_FINITE: Final = "vector is not finite"
@@ -49,6 +50,8 @@ class Statistics:
     out_of_memory: int = 0
     prepare_seconds: float = 0.0
     forward_seconds: float = 0.0
+    flops: float = 0.0
+    """Arithmetic of the real tokens; 0 where it can't be counted."""
     budget: int = 0
     probed: dict[int, float] = field(default_factory=dict)
     """Tokens a second that the probe saw for each budget; empty where none ran."""
@@ -82,6 +85,13 @@ class EncodePipeline:
         self.statistics = Statistics(budget=budget or default_budget(encoder.device))
         self._is_tuned = budget is not None
         self._is_loaded = False
+        self._meter = FlopMeter()
+
+    def take_statistics(self) -> Statistics:
+        """Return the statistics since the last call, and begin new ones."""
+        taken = self.statistics
+        self.statistics = Statistics(budget=taken.budget, probed=taken.probed)
+        return taken
 
     def encode(self, contents: Sequence[Content]) -> Encoded:
         """Encode one window in the order given."""
@@ -124,7 +134,7 @@ class EncodePipeline:
         good = [row for row, one in enumerate(prepared) if not isinstance(one, Refusal)]
         items = [prepared[row] for row in good]
         self._tune(items)
-        found = _Found(self.encoder, items, self.statistics)
+        found = _Found(self.encoder, items, self.statistics, self._meter)
         found.compute_all()
         vectors = np.full((len(prepared), self.encoder.dim), np.nan, np.float32)
         vectors[good] = normalise(found.vectors)
@@ -150,11 +160,18 @@ class EncodePipeline:
 class _Found:
     """The vectors of one window's prepared items, and the reasons of those without."""
 
-    def __init__(self, encoder: Encoder, items: Sequence[Prepared], statistics: Statistics) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        items: Sequence[Prepared],
+        statistics: Statistics,
+        meter: FlopMeter,
+    ) -> None:
         costs = [encoder.cost(item) for item in items]
         self.order = longest_first(costs)
         self.costs = [costs[place] for place in self.order]
-        self.items, self.encoder, self.statistics = items, encoder, statistics
+        self.items, self.encoder = items, encoder
+        self.statistics, self.meter = statistics, meter
         self.vectors = np.full((len(items), encoder.dim), np.nan, np.float32)
         self.reasons: dict[int, str] = {}
 
@@ -187,17 +204,22 @@ class _Found:
     def _try(self, start: int, stop: int) -> Exception | None:
         """Return the error without its traceback, which would keep the batch in memory."""
         places = self.order[start:stop]
+        padded = self.costs[start] * (stop - start)
         try:
-            self.vectors[places] = self.encoder.forward([self.items[place] for place in places])
+            self.vectors[places] = self.meter.run(
+                self.encoder.forward, [self.items[place] for place in places], padded
+            )
         except SailError:
             raise
         except Exception as error:
             if is_device_lost(error):
                 raise
             return error.with_traceback(None)
+        real = sum(self.costs[start:stop])
         self.statistics.batches += 1
-        self.statistics.real_tokens += sum(self.costs[start:stop])
-        self.statistics.padded_tokens += self.costs[start] * (stop - start)
+        self.statistics.real_tokens += real
+        self.statistics.padded_tokens += padded
+        self.statistics.flops += real * self.meter.flops_per_token
         return None
 
 

@@ -80,6 +80,6 @@ def test_killed_job_changes_nothing_and_a_rerun_succeeds(spark, tmp_path, patter
     assert bytes_of(store) == before
     assert staged(store, "")
     manifest = run_encode(spark, store, config, as_of=AS_OF)
-    assert manifest.lineage["contents_encoded"] == 50
+    assert manifest.lineage["summary"]["encoded"] == 50
     assert not staged(store, "")
     assert run_encode(spark, store, config, as_of=AS_OF).fingerprint == manifest.fingerprint

@@ -47,12 +47,12 @@ def encoder(**changes):
 def test_each_distinct_content_is_encoded_once_and_never_again(spark, store):
     put_items(store, ("a", at(1), TEA), ("b", at(2), TEA), ("c", at(3), MUG), ("d", at(4), MUG))
     first = run_encode(spark, store, CONFIG, as_of=FIRST)
-    assert first.lineage["contents_encoded"] == 2
+    assert first.lineage["summary"]["encoded"] == 2
     assert first.rows == 4
     assert first.quarantined == {}
     assert vectors_of(store) == expected_vectors(a=TEA, b=TEA, c=MUG, d=MUG)
     again = run_encode(spark, store, CONFIG, as_of=FIRST)
-    assert again.lineage["contents_encoded"] == 0
+    assert again.lineage["summary"]["encoded"] == 0
     assert again.fingerprint == first.fingerprint
     assert again.created == first.created
 
@@ -85,7 +85,7 @@ def test_only_what_changed_is_encoded_in_the_next_partition(spark, store):
     second = run_encode(spark, store, CONFIG, as_of=SECOND)
     assert second.since == FIRST
     assert second.rows == 2  # b has a new content, c an old one; d isn't known yet
-    assert second.lineage["contents_encoded"] == 1
+    assert second.lineage["summary"]["encoded"] == 1
     assert vectors_of(store) == expected_vectors(a=TEA, b=POT, c=TEA)
     assert vectors_of(store, FIRST) == expected_vectors(a=TEA, b=MUG)
     repeated = run_encode(spark, store, CONFIG, as_of=SECOND)
@@ -98,7 +98,7 @@ def test_content_that_returns_to_what_it_was_is_the_newest_again(spark, store):
         put_items(store, ("a", as_of - (at(1) - at(0)), text), as_of=as_of)
         manifest = run_encode(spark, store, CONFIG, as_of=as_of)
         assert vectors_of(store, as_of) == expected_vectors(a=text)
-    assert manifest.lineage["contents_encoded"] == 0
+    assert manifest.lineage["summary"]["encoded"] == 0
     assert manifest.rows == 1
 
 
@@ -114,7 +114,7 @@ def test_another_encoder_encodes_everything_again(spark, store):
     put_items(store, ("a", at(1), TEA), ("b", at(1), MUG))
     run_encode(spark, store, encoder(dim=16), as_of=FIRST)
     second = run_encode(spark, store, CONFIG, as_of=SECOND)
-    assert second.lineage["contents_encoded"] == 2
+    assert second.lineage["summary"]["encoded"] == 2
     assert vectors_of(store) == expected_vectors(a=TEA, b=MUG)
 
 

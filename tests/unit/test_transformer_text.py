@@ -72,7 +72,7 @@ def test_packed_layers_compute_what_transformers_does(minilm, dtype):
 def test_without_onednn_torch_gives_the_same_vectors(copy, dtype, monkeypatch):
     placement = Placement(dtype=dtype)
     packed = TransformerTextEncoder(str(copy), max_tokens=32, placement=placement).encode(TEXTS)
-    monkeypatch.setattr("sail_features.encoders.cpu_kernels._has_onednn", lambda dtype: False)
+    monkeypatch.setattr("sail_features.encoders.cpu_kernels.has_onednn", lambda dtype: False)
     plain = TransformerTextEncoder(str(copy), max_tokens=32, placement=placement).encode(TEXTS)
     assert np.sum(packed * plain, axis=1).min() > (1 - 1e-6 if dtype == "float32" else 1 - 1e-3)
 
