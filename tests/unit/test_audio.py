@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import save_clap
 
 from sail_features.config import EncoderConfig
 from sail_features.encoders.audio import AudioEncoder, cut_chunks, decode_sound, resample
@@ -26,17 +27,8 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "esc10"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    from transformers import ClapAudioConfig, ClapAudioModelWithProjection, ClapFeatureExtractor
-
     folder = tmp_path_factory.mktemp("audio") / "clap"
-    torch.manual_seed(0)
-    config = ClapAudioConfig(
-        enable_fusion=False, patch_embeds_hidden_size=16, hidden_size=128, depths=[1] * 4,
-        num_attention_heads=[2] * 4, num_hidden_layers=4, spec_size=256, num_mel_bins=64,
-        window_size=8, projection_dim=24,
-    )  # fmt: skip
-    ClapAudioModelWithProjection(config).save_pretrained(folder)
-    ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
+    save_clap(folder)
     return str(folder)
 
 

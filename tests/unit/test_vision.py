@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import save_clip, save_siglip, save_whole_clip
 
 from sail_features.config import EncoderConfig
 from sail_features.encoders.catalogue import build_encoder
@@ -27,46 +28,12 @@ from sail_features.testing.encoder_suite import check_encoder, check_refusals
 torch = pytest.importorskip("torch")
 PIL = pytest.importorskip("PIL.Image")
 DATA = Path(__file__).parents[3] / "shared" / "data"
-VISION = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
-}  # fmt: skip
-
-
-def save_clip(folder: Path) -> None:
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    config = CLIPVisionConfig(**VISION, projection_dim=16)
-    CLIPVisionModelWithProjection(config).save_pretrained(folder)
-    crop = {"height": 32, "width": 32}
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder)
-
-
-def save_siglip(folder: Path) -> None:
-    from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
-
-    SiglipVisionModel(SiglipVisionConfig(**VISION)).save_pretrained(folder)
-    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-
-
-def save_whole_clip(folder: Path) -> None:
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
-
-    text = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "vocab_size": 40, "projection_dim": 16,
-    }  # fmt: skip
-    config = CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
-    CLIPModel(config).save_pretrained(folder)
-    crop = {"height": 32, "width": 32}
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=crop).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vision")
     for name, save in (("clip", save_clip), ("siglip", save_siglip), ("whole", save_whole_clip)):
-        torch.manual_seed(0)
         save(folder / name)
     return folder
 
