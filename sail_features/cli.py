@@ -1,14 +1,14 @@
 """The command line: one command a job, all with the same options.
 
 Exit codes: 0 done, 1 failed, 2 wrong configuration or input (nothing long was
-started).
+started), 75 a process was lost: run it again.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -181,6 +181,36 @@ def history(config: ConfigPath = None, as_of: AsOf = None, dry_run: DryRun = Fal
 
 
 @app.command()
+def interests(
+    config: ConfigPath = None,
+    as_of: AsOf = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Go on from the run that ended then; default: from the first event."),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Take snapshots this often, for training: 1d, 6h; default: at --as-of."),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Mine users' interests into user_interest, one row each time they change.
+
+    [bold]sail-features interests --as-of 2026-03-31 --every 1d[/bold]
+    """
+    step = _duration(every) if every else None
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.interests import run_interests
+
+        start = parse_as_of(since) if since else None
+        return run_interests(spark, store, settings, as_of=until, since=start, every=step)
+
+    tables = ["events", "impressions", "item_embedding"]
+    _run_job("interests", job, tables, config, as_of, dry_run)
+
+
+@app.command()
 def baseline(
     config: ConfigPath = None, as_of: AsOf = None, since: Since = None, dry_run: DryRun = False
 ) -> None:
@@ -336,6 +366,19 @@ def _world(assignments: list[str] | None) -> SyntheticConfig:
         raise ConfigError.unreadable("--world", error) from error
 
 
+def _duration(text: str) -> timedelta:
+    """Read a length of time such as 1d or 6h."""
+    import pandas as pd
+
+    try:
+        length: timedelta = pd.Timedelta(text).to_pytimedelta()
+    except ValueError:
+        length = timedelta(0)
+    if length <= timedelta(0):
+        raise ConfigError.say("--every", f"{text!r} is no length of time", hint="write 1d or 6h")
+    return length
+
+
 def _as_of(text: str | None, store: TableStore) -> datetime:
     """Return the time that was given, or that of the newest import."""
     return parse_as_of(text) if text else store.latest("items").as_of
@@ -372,13 +415,15 @@ def _run_job(
         for manifest in found:
             console.print(f"would read {_name(manifest)}: {manifest.rows:,} rows", markup=False)
         return
+    from sail_features.spark.failures import explained
     from sail_features.spark.session import build_session
 
-    spark = build_session(settings.spark, f"sail-features {name}")
-    try:
-        _report(job(spark, store, settings, until), console)
-    finally:
-        spark.stop()
+    with explained(name):
+        spark = build_session(settings.spark, f"sail-features {name}")
+        try:
+            _report(job(spark, store, settings, until), console)
+        finally:
+            spark.stop()
 
 
 def _name(manifest: Manifest) -> str:

@@ -32,6 +32,7 @@ from sail_features.manifest import Manifest
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
 from sail_features.spark.encode_summary import EncodeSummary
+from sail_features.spark.failures import explained
 from sail_features.spark.history import run_history
 from sail_features.spark.java import ensure_java
 from sail_features.spark.match import run_match
@@ -110,6 +111,18 @@ def make_features(
     fit_until: datetime,
 ) -> None:
     """Run all Spark jobs of one ``as_of`` in one session."""
+    with explained("demo"):
+        _make_features(store, config, meter, as_of=as_of, fit_until=fit_until)
+
+
+def _make_features(
+    store: TableStore,
+    config: SailConfig,
+    meter: StepMeter,
+    *,
+    as_of: datetime,
+    fit_until: datetime,
+) -> None:
     with meter.step("spark") as step:
         step.say(ensure_java())
         spark = build_session(config.spark, "sail-features demo")

@@ -6,7 +6,7 @@ facts, and reaches ``Exception`` as one finished string, so that it survives
 pickling between Spark processes.
 
 ``exit_code`` is what the command line returns: 1 failed, 2 wrong configuration
-or input (nothing long was started).
+or input (nothing long was started), 75 failed for a passing reason: try again.
 """
 
 from __future__ import annotations
@@ -423,6 +423,35 @@ class QuarantineError(SailError, RuntimeError):
             where,
             f"{count} of {total} rows quarantined, more than the allowed {limit:.0%}: {reasons}",
             hint="look at the quarantine table, mend the input, or raise max_quarantine_share",
+        )
+
+
+class JobError(SailError, RuntimeError):
+    """A Spark job failed in a way that running it again won't change."""
+
+    @classmethod
+    def task_failed(cls, name: str, problem: str, hint: str) -> Self:
+        """Build the error for what a task or Spark itself raised."""
+        return cls.say(
+            name,
+            f"a task failed: {problem}",
+            hint=hint or "what was published is as it was; the full trace is in Spark's log",
+        )
+
+
+class TransientError(SailError, RuntimeError):
+    """A process was lost; nothing is wrong with the data or the settings."""
+
+    exit_code = 75
+
+    @classmethod
+    def process_lost(cls, name: str, what: str) -> Self:
+        """Build the error for a worker, an executor or a Java process that is gone."""
+        return cls.say(
+            name,
+            f"{what} (killed, or out of memory)",
+            hint="run the same command again: what was published is as it was, and what "
+            "was encoded is kept",
         )
 
 

@@ -74,15 +74,23 @@ def encode_batches(
     config: EncoderConfig,
     reports: Accumulator[list[TaskReport]],
 ) -> Iterator[pa.RecordBatch]:
-    """Encode the Arrow batches of one task: content_hash and content in, `ENCODED` out.
+    """Encode the batches of one task on its device, and report what was done."""
+    device, reason = device_of_task()
+    worker = _worker(config, device, _cores_of_task())
+    yield from encode_windows(batches, worker.pipeline)
+    reports.add([worker.report(device, reason)])
+
+
+def encode_windows(
+    batches: Iterator[pa.RecordBatch], pipeline: EncodePipeline
+) -> Iterator[pa.RecordBatch]:
+    """Encode Arrow batches: content_hash and content in, `ENCODED` out.
 
     Batches are taken in windows of several, within which the longest content goes
     first; a row that can't be encoded gets a reason in place of a vector.
     """
-    device, reason = device_of_task()
-    worker = _worker(config, device, _cores_of_task())
-    windows = iter_windows(batches, worker.pipeline.encoder.window_rows)
-    for window, encoded in worker.pipeline.stream(windows, _contents_of):
+    windows = iter_windows(batches, pipeline.encoder.window_rows)
+    for window, encoded in pipeline.stream(windows, _contents_of):
         hashes = pa.chunked_array([batch.column(c.CONTENT_HASH) for batch in window])
         yield pa.RecordBatch.from_pydict(
             {
@@ -91,7 +99,6 @@ def encode_batches(
                 c.REASON: pa.array(encoded.reasons, pa.string()),
             }
         )
-    reports.add([worker.report(device, reason)])
 
 
 class _Worker:
