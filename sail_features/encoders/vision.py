@@ -118,16 +118,22 @@ class VisionEncoder:
         sizes = {"projection_dim": self.dim} if self.projects else {}
         return load_model(model_class, self.folder, self.placement, unused="text_", **sizes)
 
-    def prepare(self, contents: Sequence[Content]) -> list[NDArray[np.float32] | Refusal]:
-        """Decode and resize; an item becomes an array (frames, 3, size, size)."""
+    def prepare(self, contents: Sequence[Content]) -> list[NDArray[np.uint8] | Refusal]:
+        """Decode and resize; an item becomes bytes of shape (frames, 3, size, size).
+
+        Bytes are a quarter of the numbers that the model reads: those wait in memory and
+        travel to a GPU, and the device scales them.
+        """
         _ = self._processor  # loaded once, not by several threads
         threads = self.placement.threads or 1
         return prepare_each(self._prepare_one, contents, threads=threads, kind="image")
 
-    def _prepare_one(self, content: Content) -> NDArray[np.float32]:
+    def _prepare_one(self, content: Content) -> NDArray[np.uint8]:
         images = [self._decode(source) for source in as_sources(content, MAX_FRAMES)]
-        pixels = self._processor(images=images, return_tensors="np")["pixel_values"]
-        return np.asarray(pixels, np.float32)
+        resized = self._processor(
+            images=images, do_rescale=False, do_normalize=False, return_tensors="np"
+        )["pixel_values"]
+        return np.asarray(resized, np.uint8)
 
     def _decode(self, source: Content) -> Any:
         from PIL import Image, ImageOps
@@ -141,18 +147,35 @@ class VisionEncoder:
                 image.draft("RGB", (side, side))
             return ImageOps.exif_transpose(image).convert("RGB")
 
-    def cost(self, prepared: NDArray[np.float32]) -> int:
+    def cost(self, prepared: NDArray[np.uint8]) -> int:
         """Return frames times patches."""
         return len(prepared) * self._patches
 
-    def forward(self, batch: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    @cached_property
+    def _scaling(self) -> Any:
+        """Scale and shift of each channel, as tensors of shape (3, 1, 1) on the device."""
+        import torch
+
+        processor = self._processor
+        factor = processor.rescale_factor if processor.do_rescale else 1.0
+        mean, std = (0.0, 1.0)
+        if processor.do_normalize:
+            mean, std = np.array(processor.image_mean), np.array(processor.image_std)
+        channels = (np.broadcast_to(value, 3) for value in (factor / std, -mean / std))
+        return tuple(
+            torch.tensor(value, dtype=torch.float32, device=self.device)[:, None, None]
+            for value in channels
+        )
+
+    def forward(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the mean over each item's frames, shape (len(batch), dim)."""
         import torch
 
-        frames = torch.from_numpy(np.concatenate(batch)).to(self.device)
+        scale, shift = self._scaling
         with torch.inference_mode():
-            dtype = torch.bfloat16 if self.placement.dtype == "bfloat16" else torch.float32
-            frames = frames if self.device == "cpu" else frames.to(dtype)
+            frames = torch.from_numpy(np.concatenate(batch)).to(self.device) * scale + shift
+            if self.device != "cpu" and self.placement.dtype == "bfloat16":
+                frames = frames.bfloat16()
             found = self._model(pixel_values=frames)
             projected = getattr(found, "image_embeds", None)
             vectors = found.pooler_output if projected is None else projected
