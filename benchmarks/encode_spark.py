@@ -55,7 +55,7 @@ MAX_TOKENS: Final = 64
 CHANGED: Final = TEXTS // 100
 WARM_UP: Final = 200
 TRANSPORTED: Final = 200_000
-SIZES: Final = (300_000, 3_000_000)
+SIZES: Final = (100_000, 1_000_000)
 DIM: Final = 384
 ROUNDS: Final = 2
 NIGHT: Final = datetime(2026, 1, 2, tzinfo=UTC)

@@ -16,7 +16,7 @@ from typing import Final
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as f
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
 from sail_features import columns as c
 from sail_features.config import EncoderConfig
@@ -59,12 +59,25 @@ def _check_media_root(root: Path | None, column: str) -> None:
         )
 
 
+def with_content(items: DataFrame, config: EncoderConfig) -> DataFrame:
+    """Return the items that name a file, where files are encoded; all where texts are."""
+    if config.media_column is None:
+        return items
+    content = f.col(config.media_column)
+    kind = items.schema[config.media_column].dataType
+    if isinstance(kind, ArrayType):
+        return items.where(f.size(content) > 0)
+    return items.where(
+        f.trim(content) != "" if isinstance(kind, StringType) else content.isNotNull()
+    )
+
+
 def describe_contents(items: DataFrame, seen: DataFrame | None, config: EncoderConfig) -> DataFrame:
     """Return the contents of the items whose newest vector isn't of their present content.
 
     Parameters
     ----------
-    items : each item's newest row.
+    items : each item's newest row, of `with_content`.
     seen : each item's newest row of ``item_embedding`` by this encoder; None where
         there are none.
 

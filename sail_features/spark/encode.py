@@ -26,7 +26,7 @@ from sail_features.errors import MissingTableError, QuarantineError
 from sail_features.manifest import Choice, Manifest
 from sail_features.progress import Watch, unwatched
 from sail_features.schemas import ITEM_EMBEDDING
-from sail_features.spark.contents import CONTENT, check_fields, describe_contents
+from sail_features.spark.contents import CONTENT, check_fields, describe_contents, with_content
 from sail_features.spark.encode_chunks import encode_in_chunks
 from sail_features.spark.encode_summary import EncodeSummary, summarise
 from sail_features.spark.encode_task import ENCODED
@@ -63,7 +63,7 @@ def run_encode(
     ModelError
         The encoder can't be loaded.
     QuarantineError
-        More than ``encoder.max_quarantine_share`` of the items known before ``as_of``
+        More than ``encoder.max_quarantine_share`` of the items that have a content
         can't be encoded; only the quarantine table is published. What was encoded is
         kept for the next run.
 
@@ -92,7 +92,8 @@ def run_encode(
         inputs=[m.as_input() for m in (*inputs, *earlier)],
         config={"encoder": settings.model_dump(mode="json"), "id": job.encoder.encoder_id},
     ) as partition:
-        present = latest_items(items, as_of)
+        newest = latest_items(items, as_of)
+        present = with_content(newest, settings)
         described = describe_contents(present, _newest_vectors(job, earlier), settings)
         wanted = _settle(described, partition, "wanted")
         published = _published_vectors(job, all_parts)
@@ -106,9 +107,13 @@ def run_encode(
             partition,
         )
         rows.unpersist()
-        counts = {"items": total, "skipped": total - wanted.count()}
-        bad = {"quarantined": sum(partition.quarantined.values())}
-        _describe(job, partition, summary.model_copy(update=counts | bad), why_dtype)
+        counts = {
+            "items": newest.count(),
+            "skipped": total - wanted.count(),
+            "quarantined": sum(partition.quarantined.values()),
+        }
+        counts["without_content"] = counts["items"] - total
+        _describe(job, partition, summary.model_copy(update=counts), why_dtype)
     unpublished.remove()
     return store.latest(ITEM_EMBEDDING.name, as_of)
 
@@ -226,8 +231,8 @@ def _join_vectors(
 def _quarantine(job: _Job, rows: DataFrame, partition: StagedPartition, *, total: int) -> None:
     """Set the bad rows aside, count them by reason, and refuse too large a share.
 
-    The share is of all ``total`` items, since those quarantined before come again in
-    every run, among ever fewer new ones.
+    The share is of the ``total`` items that have a content: those quarantined before
+    come again in every run, among ever fewer new ones.
     """
     bad = rows.where(f.col(c.REASON).isNotNull()).select(c.ITEM_ID, c.EVENT_TIMESTAMP, c.REASON)
     counts = {row[0]: row[1] for row in bad.groupBy(c.REASON).count().collect()}

@@ -7,7 +7,6 @@ as large as a few minutes take, so that a kill costs those at most.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 
@@ -91,6 +90,6 @@ def _hash_at(place: float) -> str:
 
 
 def _tasks(rows: int, cores: int, window_rows: int) -> int:
-    """Return several tasks a core, yet none so small that its windows pad."""
-    least = max(1, window_rows // LEAST_SHARE_OF_WINDOW)
-    return max(1, min(TASKS_PER_CORE * cores, math.ceil(rows / least)))
+    """Return a task a core, and several where their windows stay large enough not to pad."""
+    enough = max(1, window_rows // LEAST_SHARE_OF_WINDOW)
+    return max(min(rows, cores), min(TASKS_PER_CORE * cores, rows // enough), 1)

@@ -20,6 +20,8 @@ class EncodeSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     items: int = 0
+    without_content: int = 0
+    """Items that name no file."""
     skipped: int = 0
     """Items whose newest vector is already of their present content."""
     distinct: int
@@ -47,9 +49,10 @@ class EncodeSummary(BaseModel):
         memory = f"{self.peak_memory_gb:.2f} GB a worker"
         if self.peak_device_memory_gb:
             memory += f", {self.peak_device_memory_gb:.2f} GB on the device"
+        without = f", {self.without_content:,} without a file" if self.without_content else ""
         where = [f"{device}: {reason}" for device, reason in self.devices.items()]
         return [
-            ("items", f"{self.items:,}, {self.skipped:,} of them encoded before"),
+            ("items", f"{self.items:,}: {self.skipped:,} encoded before{without}"),
             (
                 "contents",
                 f"{self.distinct:,} distinct: {self.encoded:,} encoded, {self.reused:,} known, "

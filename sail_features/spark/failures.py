@@ -50,13 +50,13 @@ def explained(name: str) -> Iterator[None]:
 
 
 def explain(name: str, text: str) -> JobError | TransientError:
-    """Return the error that a message of Spark stands for.
+    r"""Return the error that a message of Spark stands for.
 
     Examples
     --------
     >>> type(explain("encode", "... ExecutorLostFailure (executor 1 exited ...")).__name__
     'TransientError'
-    >>> text = "Traceback ...\\nsail_features.errors.ModelError: no weights\\nHint: give some"
+    >>> text = "Traceback ...\nsail_features.errors.ModelError: no weights\nHint: give some"
     >>> print(explain("encode", text))
     encode: a task failed: ModelError: no weights
     Hint: give some

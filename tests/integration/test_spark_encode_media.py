@@ -138,10 +138,12 @@ def test_bad_files_are_set_aside_with_their_reasons(spark, store, models, media,
         "text": undecodable + "(UnidentifiedImageError)", "folder": "not a regular file",
         "pipe": "not a regular file", "link": "file outside the media root",
         "up": "file outside the media root", "device": "file outside the media root",
-        "none": "no file", "blank": "no file", "missing": "no such file", "null": "no such file",
+        "missing": "no such file", "null": "no such file",
     }  # fmt: skip
-    assert sum(manifest.quarantined.values()) == 12
-    assert manifest.lineage["summary"]["quarantined"] == 12
+    assert sum(manifest.quarantined.values()) == 10
+    summary = manifest.lineage["summary"]
+    assert (summary["items"], summary["without_content"]) == (13, 2)
+    assert summary["quarantined"] == 10
 
 
 def test_frames_and_bytes_are_media_as_well(spark, store, models, media):
