@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
@@ -27,6 +27,8 @@ from sail_features.errors import ConfigError, InputError
 CONTENT: Final = "content"
 READERS: Final = 4
 """Files that a task reads at a time: they may lie on a network."""
+NOT_UNICODE: Final = "{} is not valid Unicode"
+"""Parquet's strings may hold any bytes, which Python can't read."""
 
 
 def check_fields(items: DataFrame, config: EncoderConfig) -> None:
@@ -59,17 +61,17 @@ def _check_media_root(root: Path | None, column: str) -> None:
         )
 
 
-def with_content(items: DataFrame, config: EncoderConfig) -> DataFrame:
-    """Return the items that name a file, where files are encoded; all where texts are."""
+def has_content(items: DataFrame, config: EncoderConfig) -> Column:
+    """Tell which items name a file, where files are encoded; all have a text, if a blank one."""
     if config.media_column is None:
-        return items
+        return f.lit(True)
     content = f.col(config.media_column)
     kind = items.schema[config.media_column].dataType
     if isinstance(kind, ArrayType):
-        return items.where(f.size(content) > 0)
-    return items.where(
-        f.trim(content) != "" if isinstance(kind, StringType) else content.isNotNull()
-    )
+        return f.coalesce(f.size(content), f.lit(0)) > 0
+    if isinstance(kind, StringType):
+        return f.coalesce(f.trim(content), f.lit("")) != ""
+    return content.isNotNull()
 
 
 def describe_contents(items: DataFrame, seen: DataFrame | None, config: EncoderConfig) -> DataFrame:
@@ -77,7 +79,7 @@ def describe_contents(items: DataFrame, seen: DataFrame | None, config: EncoderC
 
     Parameters
     ----------
-    items : each item's newest row, of `with_content`.
+    items : each item's newest row, that `has_content`.
     seen : each item's newest row of ``item_embedding`` by this encoder; None where
         there are none.
 
@@ -109,7 +111,7 @@ def _texts(items: DataFrame, config: EncoderConfig) -> DataFrame:
         c.EVENT_TIMESTAMP,
         text.alias(CONTENT),
         f.sha2(text, 256).alias(c.CONTENT_HASH),
-        f.lit(None).cast("string").alias(c.REASON),
+        f.when(~f.is_valid_utf8(text), NOT_UNICODE.format("text")).alias(c.REASON),
     )
 
 
@@ -130,7 +132,7 @@ def _files(items: DataFrame, config: EncoderConfig) -> DataFrame:
 def hash_media(batch: pa.RecordBatch, reader: MediaReader) -> pa.RecordBatch:
     """Add content_hash and reason to a batch with a content column of paths or bytes."""
     with ThreadPoolExecutor(READERS) as pool:
-        contents = batch.column(CONTENT).to_pylist()
+        contents = batch.column(CONTENT)
         found = list(pool.map(lambda content: _hash_one(content, reader), contents))
     hashes = [hashed for hashed, _ in found]
     reasons = [reason for _, reason in found]
@@ -139,14 +141,17 @@ def hash_media(batch: pa.RecordBatch, reader: MediaReader) -> pa.RecordBatch:
     )
 
 
-def _hash_one(content: object, reader: MediaReader) -> tuple[str | None, str | None]:
+def _hash_one(content: pa.Scalar, reader: MediaReader) -> tuple[str | None, str | None]:
     """Return the hash of an item's bytes, or why it has none; of frames, of their hashes."""
     try:
         digests = [
-            hashlib.sha256(reader.read(source)) for source in as_sources(content, MAX_FRAMES)
+            hashlib.sha256(reader.read(source))
+            for source in as_sources(content.as_py(), MAX_FRAMES)
         ]
     except RefusedError as refused:
         return None, str(refused)
+    except UnicodeDecodeError:
+        return None, NOT_UNICODE.format("path")
     if len(digests) == 1:
         return digests[0].hexdigest(), None
     return hashlib.sha256(b"".join(one.digest() for one in digests)).hexdigest(), None

@@ -26,7 +26,7 @@ from sail_features.errors import MissingTableError, QuarantineError
 from sail_features.manifest import Choice, Manifest
 from sail_features.progress import Watch, unwatched
 from sail_features.schemas import ITEM_EMBEDDING
-from sail_features.spark.contents import CONTENT, check_fields, describe_contents, with_content
+from sail_features.spark.contents import CONTENT, check_fields, describe_contents, has_content
 from sail_features.spark.encode_chunks import encode_in_chunks
 from sail_features.spark.encode_summary import EncodeSummary, summarise
 from sail_features.spark.encode_task import ENCODED
@@ -93,14 +93,15 @@ def run_encode(
         config={"encoder": settings.model_dump(mode="json"), "id": job.encoder.encoder_id},
     ) as partition:
         newest = latest_items(items, as_of)
-        present = with_content(newest, settings)
+        filled = has_content(newest, settings)
+        total, has = newest.agg(f.count(f.lit(1)), f.count_if(filled)).head() or (0, 0)
+        present = newest.where(filled)
         described = describe_contents(present, _newest_vectors(job, earlier), settings)
         wanted = _settle(described, partition, "wanted")
         published = _published_vectors(job, all_parts)
         vectors, summary = _encode(job, wanted, published, unpublished, partition, watch)
-        total = present.count()
         rows = _join_vectors(wanted, vectors, job.encoder, partition.created).persist()
-        _quarantine(job, rows, partition, total=total)
+        _quarantine(job, rows, partition, total=has)
         good = rows.where(f.col(c.REASON).isNull()).drop(c.REASON, CONTENT)
         write_partition(
             good.repartition(config.spark.buckets, c.ITEM_ID).sortWithinPartitions(c.ITEM_ID),
@@ -108,11 +109,11 @@ def run_encode(
         )
         rows.unpersist()
         counts = {
-            "items": newest.count(),
-            "skipped": total - wanted.count(),
+            "items": total,
+            "without_content": total - has,
+            "skipped": has - wanted.count(),
             "quarantined": sum(partition.quarantined.values()),
         }
-        counts["without_content"] = counts["items"] - total
         _describe(job, partition, summary.model_copy(update=counts), why_dtype)
     unpublished.remove()
     return store.latest(ITEM_EMBEDDING.name, as_of)
@@ -195,8 +196,8 @@ def _encode(
     reports = encode_in_chunks(
         job.spark, todo, total, unpublished, job.config, job.encoder.window_rows, watch
     )
-    resumed = known.where(RESUMED).count()
-    reused = known.count() - resumed
+    old = {row[RESUMED]: row["count"] for row in known.groupBy(RESUMED).count().collect()}
+    resumed, reused = old.get(True, 0), old.get(False, 0)
     summary = summarise(
         reports,
         time.monotonic() - began,
