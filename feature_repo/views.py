@@ -9,10 +9,12 @@ from sail_features.feast_plugin import (
     match_placebo_view,
     match_view,
     user_history_view,
+    user_interest_view,
 )
 
 item_embedding = item_embedding_view(tables, item)
 user_history = user_history_view(tables, user)
+user_interest = user_interest_view(tables, user)
 user_item_baseline = baseline_view(tables, user, item)
 user_item_match = match_view(tables, user, item)
 user_item_match_placebo = match_placebo_view(tables, user, item)

@@ -296,6 +296,24 @@ def materialize(
     materialize(open_feature_store(feature_repo), _as_of(as_of, store))
 
 
+@app.command()
+def doctor(
+    repo: Annotated[Path, typer.Option(help="Folder with feature_store.yaml.")] = Path(
+        "feature_repo"
+    ),
+) -> None:
+    """Probe the offline store of a feature repository; nothing of it is touched.
+
+    [bold]sail-features doctor --repo feature_repo[/bold]
+    """
+    from sail_features.feast_plugin.doctor import examine, findings_table
+
+    store, findings = examine(repo)
+    Console().print(findings_table(store, findings))
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
 @app.command("eval")
 def eval_(feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = None) -> None:
     """Join all arms through Feast, train the rankers and judge the lift.
@@ -367,7 +385,13 @@ def _world(assignments: list[str] | None) -> SyntheticConfig:
 
 
 def _duration(text: str) -> timedelta:
-    """Read a length of time such as 1d or 6h."""
+    """Read a length of time such as 1d or 6h.
+
+    Examples
+    --------
+    >>> _duration("36h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
     import pandas as pd
 
     try:

@@ -54,6 +54,19 @@ HISTORY_TIMES = "history_times"
 """Microseconds since 1970-01-01 UTC, oldest first."""
 HISTORY_WEIGHTS = "history_weights"
 
+# Interests, the most important first.
+INTEREST_VECTORS = "interest_vectors"
+"""All unit vectors of a user, end to end, as little-endian float16 bytes."""
+INTEREST_WEIGHTS = "interest_weights"
+"""Shares of the user's decayed importance; they sum to 1."""
+INTEREST_MEDOIDS = "interest_medoids"
+"""The item that stands for each interest."""
+INTEREST_SIZES = "interest_sizes"
+INTEREST_TIMES = "interest_times"
+"""Time of each interest's newest event, in microseconds since 1970-01-01 UTC."""
+INTEREST_FEEDBACK = "interest_feedback"
+"""Mean signed feedback of the events nearest to each interest; NaN where there are none."""
+
 # Match and baseline features.
 FEATURE_SET_ID = "feature_set_id"
 """Versions and fitted parameters of the features in a row."""

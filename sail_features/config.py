@@ -83,12 +83,24 @@ class HistoryConfig(Section):
 
 
 class MatchConfig(Section):
-    """Parameters of the match features; a change of any changes ``feature_set_id``."""
+    """Parameters of the match features; a change of any changes ``feature_set_id``.
+
+    ``neighbours``: nearest history items that the mean of past feedback is taken over.
+    ``recent_days``: what counts as lately where the recent past is held against the
+    earlier one. ``windows_days`` and ``event_types``: further columns on the last so
+    many days of the history, and on events of one type; they end with ``_7d`` or
+    ``_buy``. ``dim``: only the first so many numbers of each vector are compared, for
+    encoders trained for it (Matryoshka); null takes all.
+    """
 
     histogram_bins: int = Field(default=10, ge=2, le=64)
     half_life_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
-    neighbours: int = Field(default=10, ge=1)
-    """Nearest history items that the mean of past feedback is taken over."""
+    neighbours: int = Field(default=10, ge=1, le=16)
+    top_similarities: int = Field(default=5, ge=1, le=16)
+    recent_days: float = Field(default=7.0, gt=0, le=MAX_DAYS)
+    windows_days: tuple[Annotated[int, Field(ge=1, le=MAX_DAYS)], ...] = ()
+    event_types: tuple[Annotated[str, Field(pattern=r"^\w+$")], ...] = ()
+    dim: int | None = Field(default=None, ge=8)
 
 
 class InterestConfig(Section):
@@ -106,7 +118,7 @@ class InterestConfig(Section):
     max_events: int = Field(default=100, ge=1, le=2_000)
     max_interests: int = Field(default=8, ge=1, le=64)
     distance_cut: float = Field(default=0.0, ge=0)
-    leader_similarity: float = Field(default=0.4, ge=-1, le=1)
+    leader_similarity: float = Field(default=0.2, ge=-1, le=1)
     half_life_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
 
 

@@ -64,6 +64,9 @@ TIMES_US: Final = Kind(
     "a list of 64-bit integers", _is_list_of(pa.types.is_int64), pa.list_(pa.int64())
 )
 NUMBERS: Final = Kind("a list of numbers", _is_list_of(_is_number), pa.list_(pa.float32()))
+COUNTS: Final = Kind(
+    "a list of whole numbers", _is_list_of(pa.types.is_integer), pa.list_(pa.int32())
+)
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,24 @@ USER_HISTORY: Final = TableSchema(
     ),
 )
 
+USER_INTEREST: Final = TableSchema(
+    "user_interest",
+    (c.USER_ID, c.EVENT_TIMESTAMP),
+    (
+        Column(c.USER_ID, ID),
+        Column(c.EVENT_TIMESTAMP, TIME),
+        *_LINEAGE,
+        Column(c.INTEREST_VECTORS, BYTES),
+        Column(c.INTEREST_WEIGHTS, NUMBERS),
+        Column(c.INTEREST_MEDOIDS, IDS),
+        Column(c.INTEREST_SIZES, COUNTS),
+        Column(c.INTEREST_TIMES, TIMES_US),
+        Column(c.INTEREST_FEEDBACK, NUMBERS),
+        Column(c.DIM, WHOLE),
+        Column(c.ENCODER_ID, STRING),
+    ),
+)
+
 
 def _pair_table(name: str, *lineage: Column) -> TableSchema:
     return TableSchema(
@@ -199,6 +220,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
         IMPRESSIONS,
         ITEM_EMBEDDING,
         USER_HISTORY,
+        USER_INTEREST,
         USER_ITEM_BASELINE,
         USER_ITEM_MATCH,
         USER_ITEM_MATCH_PLACEBO,

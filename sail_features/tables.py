@@ -48,6 +48,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "impressions": "import",
     "item_embedding": "encode",
     "user_history": "history",
+    "user_interest": "interests",
     "user_item_baseline": "baseline",
     "user_item_match": "match",
     "user_item_match_placebo": "match --placebo-seed 0",

@@ -4,11 +4,10 @@
 the store with `open_feature_store` and goes on with Feast's own methods. This is
 the only package that imports Feast, which takes about four CPU seconds.
 
-Known gaps of Feast 0.67's DuckDB store, which the stored tables must allow for:
-rows come back in any order (carry a row number and sort); a view has the columns
-of its oldest partition and sees every partition, superseded ones too (the
-factories refuse both); the created column can't be a feature, and a feature
-named ``*_y`` is lost.
+Known gaps, which the stored tables must allow for: a view sees every partition,
+superseded ones too, and reads those it was declared on (the factories refuse both);
+with Feast's own stores the created column can't be a feature, and one named ``*_y``
+is lost. `stores` has the offline store, `doctor` what tells good ones from others.
 """
 
 from sail_features.feast_plugin.entities import item_entity, user_entity
@@ -20,6 +19,7 @@ from sail_features.feast_plugin.views import (
     match_view,
     ranker_service,
     user_history_view,
+    user_interest_view,
 )
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "ranker_service",
     "user_entity",
     "user_history_view",
+    "user_interest_view",
 ]

@@ -23,6 +23,7 @@ from sail_features.feast_plugin.sources import (
 from sail_features.schemas import (
     ITEM_EMBEDDING,
     USER_HISTORY,
+    USER_INTEREST,
     USER_ITEM_BASELINE,
     USER_ITEM_MATCH,
     USER_ITEM_MATCH_PLACEBO,
@@ -73,6 +74,31 @@ def user_history_view(tables: TableStore, user: Entity) -> FeatureView:
         ttl=FOREVER,
         description="The newest events of a user before the row's time: items, times in "
         "microseconds since 1970 UTC, signed weights.",
+    )
+
+
+def user_interest_view(tables: TableStore, user: Entity) -> FeatureView | None:
+    """Return what each user is interested in, or None where nobody mined it.
+
+    A row holds until the user's next one: there is one each time the interests change.
+
+    Raises
+    ------
+    InputError
+        Its partitions don't belong together.
+    """
+    if not tables.manifests(USER_INTEREST.name):
+        return None
+    check_none_superseded(tables, USER_INTEREST.name)
+    check_one_encoder(tables, USER_INTEREST.name)
+    return _view(
+        tables,
+        USER_INTEREST.name,
+        [user],
+        ttl=FOREVER,
+        description="Interests of a user before the row's time, the most important first: unit "
+        "vectors end to end as little-endian float16 bytes, shares, medoid items, numbers of "
+        "events, newest times in microseconds since 1970 UTC, mean feedback.",
     )
 
 
