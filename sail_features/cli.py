@@ -314,21 +314,23 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command("eval")
-def eval_(feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = None) -> None:
+eval_app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+app.add_typer(eval_app, name="eval")
+
+
+@eval_app.callback(invoke_without_command=True)
+def eval_(
+    context: typer.Context,
+    feature_repo: RepoPath = Path("feature_repo"),
+    config: ConfigPath = None,
+) -> None:
     """Join all arms through Feast, train the rankers and judge the lift.
 
     [bold]sail-features eval --feature-repo feature_repo[/bold]
     """
-    settings = _load(config)
-    store = TableStore(settings.tables)
-    for table in (
-        "impressions",
-        "user_item_baseline",
-        "user_item_match",
-        "user_item_match_placebo",
-    ):
-        store.latest(table)
+    if context.invoked_subcommand:
+        return
+    settings, store = _load_judged(config)
     from ranking_eval.table import print_summary
     from sail_features.judging import run_experiment
     from sail_features.steps import StepMeter
@@ -338,6 +340,41 @@ def eval_(feature_repo: RepoPath = Path("feature_repo"), config: ConfigPath = No
     outcome = run_experiment(store, feature_repo, settings, StepMeter(console), notes=notes)
     print_summary(outcome.summary, console)
     console.print(f"report: {outcome.report}", markup=False, soft_wrap=True)
+
+
+@eval_app.command()
+def calibrate(
+    fits: Annotated[int, typer.Option(min=10, help="How often control is fitted.")] = 10,
+    feature_repo: RepoPath = Path("feature_repo"),
+    config: ConfigPath = None,
+) -> None:
+    """Measure how much a seed alone changes each metric; eval then adds it to its intervals.
+
+    [bold]sail-features eval calibrate --fits 20[/bold]
+    """
+    settings, store = _load_judged(config)
+    from sail_features.judging import noise_path, run_calibration
+    from sail_features.steps import StepMeter
+
+    console = Console()
+    noise = run_calibration(store, feature_repo, settings, StepMeter(console), fits=fits)
+    for metric, variance in noise.variance.items():
+        console.print(f"{metric}: a seed alone moves it by {variance**0.5:.5f}", markup=False)
+    console.print(f"written to {noise_path(settings)}", markup=False, soft_wrap=True)
+
+
+def _load_judged(config: Path | None) -> tuple[SailConfig, TableStore]:
+    """Return settings and tables; raise at once where a table of the arms is missing."""
+    settings = _load(config)
+    store = TableStore(settings.tables)
+    for table in (
+        "impressions",
+        "user_item_baseline",
+        "user_item_match",
+        "user_item_match_placebo",
+    ):
+        store.latest(table)
+    return settings, store
 
 
 def _load(path: Path | None) -> SailConfig:

@@ -1,0 +1,149 @@
+"""The rows that features are joined to, from whatever holds them, as one Arrow table.
+
+A pandas DataFrame, an Arrow table, a ``SELECT`` that DuckDB runs, or the path of
+Parquet files (a file, a folder, a pattern). The table stays as it is and gets the
+features beside it, so no column of it loses its type or its order.
+
+Feast itself reads a DataFrame's times without a zone as UTC, unless
+``coerce_tz_aware: false``; everywhere else they are refused here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sail_features import columns as c
+from sail_features.feast_plugin.stores.asof_sql import literal
+from sail_features.feast_plugin.stores.join_errors import ENTITY_FRAME, JoinInputError
+from sail_features.feast_plugin.stores.parquet_files import readable_pattern
+
+if TYPE_CHECKING:
+    import duckdb
+
+_QUERY: Final = re.compile(r"\s*(SELECT|WITH|FROM|VALUES|\()\b", re.IGNORECASE)
+_EXACT_FLOATS: Final = 2**53
+"""Whole numbers below it are each a float64 of their own."""
+
+
+def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) -> pa.Table:
+    """Return the entity rows in their own order.
+
+    Parameters
+    ----------
+    frame : DataFrame, Arrow table, SQL or path.
+    con : runs the SQL.
+    folder : where relative paths start.
+
+    Raises
+    ------
+    JoinInputError
+        It is none of these, its files aren't there, or a column mixes types or zones.
+    """
+    if isinstance(frame, pd.DataFrame):
+        return _from_pandas(frame)
+    if isinstance(frame, pa.Table):
+        return frame
+    if isinstance(frame, str) and _QUERY.match(frame):
+        return con.execute(frame).to_arrow_table()
+    if isinstance(frame, str | os.PathLike):
+        pattern = readable_pattern(ENTITY_FRAME, os.fspath(frame), folder)
+        return con.execute(f"FROM read_parquet({literal(pattern)})").to_arrow_table()
+    raise JoinInputError.no_frame(frame)
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    for name, column in frame.items():
+        if column.dtype == object:
+            _check_one_zone(str(name), column)
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise JoinInputError.frame_unreadable(error) from error
+
+
+def _check_one_zone(name: str, column: pd.Series[Any]) -> None:
+    """Raise where single Python times are of several zones: Arrow would take the first's."""
+    zones = {value.tzinfo for value in column if isinstance(value, datetime)}
+    if len(zones) > 1:
+        raise JoinInputError.zones_mixed(name, sorted(map(str, zones)))
+
+
+def find_timestamp(entities: pa.Table) -> str:
+    """Return the column of the rows' times: ``event_timestamp``, or the only times there.
+
+    Raises
+    ------
+    JoinInputError
+        There is none, or they are no times, have no zone, or are null somewhere.
+    """
+    times = [field.name for field in entities.schema if pa.types.is_timestamp(field.type)]
+    name = c.EVENT_TIMESTAMP
+    if name not in entities.column_names:
+        if len(times) != 1:
+            raise JoinInputError.no_timestamp(entities.column_names, times)
+        name = times[0]
+    column = entities[name]
+    if not pa.types.is_timestamp(column.type):
+        raise JoinInputError.not_a_time(name, column.type)
+    if column.type.tz is None:
+        raise JoinInputError.zone_missing(name)
+    if column.null_count:
+        raise JoinInputError.times_missing(name, column.null_count, len(column))
+    return name
+
+
+def microseconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return times as microseconds since 1970 UTC; parts of one are cut, as DuckDB does."""
+    return times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+
+
+def key_as(ids: pa.ChunkedArray, wanted: pa.DataType, *, view: str, column: str) -> pa.ChunkedArray:
+    """Return the ids of entity rows in a type that compares exactly with ``wanted``.
+
+    Raises
+    ------
+    JoinInputError
+        Text against numbers, or floats that are no whole numbers.
+    """
+    if pa.types.is_dictionary(ids.type):
+        ids = pc.cast(ids, ids.type.value_type)
+    if pa.types.is_null(ids.type):
+        return ids.cast(wanted)
+    if pa.types.is_floating(ids.type) and pa.types.is_integer(wanted):
+        return _whole_numbers(ids, wanted, view=view, column=column)
+    if _family(ids.type) != _family(wanted):
+        raise JoinInputError.key_types_differ(view, column, ids.type, wanted)
+    return ids
+
+
+def _whole_numbers(
+    ids: pa.ChunkedArray, wanted: pa.DataType, *, view: str, column: str
+) -> pa.ChunkedArray:
+    """Return what pandas made floats of because of a null beside them."""
+    present = pc.if_else(pc.is_nan(ids), None, ids)
+    exact = pc.and_(
+        pc.equal(pc.floor(present), present), pc.less(pc.abs(present), float(_EXACT_FLOATS))
+    )
+    if pc.all(exact).as_py() is False:
+        raise JoinInputError.key_types_differ(view, column, ids.type, wanted)
+    return present.cast(pa.int64())
+
+
+def _family(kind: pa.DataType) -> object:
+    """Return what two types must share for their values to be compared."""
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    if pa.types.is_timestamp(kind):
+        return "time"
+    if pa.types.is_floating(kind):
+        return "float"
+    return kind

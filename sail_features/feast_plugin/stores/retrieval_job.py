@@ -1,0 +1,194 @@
+"""The result of a query, read in batches of rows and handed out as Feast's contract asks.
+
+Only `to_arrow` and `to_df` hold a whole result in memory; files are written from
+batches, so that a result may be larger than that.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.infra.offline_stores import duckdb as feast_duckdb
+from feast.infra.offline_stores.file_source import FileSource
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.saved_dataset import SavedDatasetStorage, ValidationReference
+
+from sail_features.feast_plugin.stores.parquet_files import absolute, write_folder, write_parquet
+from sail_features.feast_plugin.stores.sources import is_local_parquet
+
+ROWS_A_BATCH: Final = 65_536
+_EXACT_FLOATS: Final = 2**53
+
+
+class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no types
+    """A query of DuckDB that has been checked and not yet run.
+
+    Parameters
+    ----------
+    con : database that ``sql`` runs in; kept as long as the job.
+    sql : the features in the entity rows' order, or all columns where there are none.
+    names : of the columns that ``sql`` gives.
+    folder : the repository's, where relative paths start.
+    entities : rows to put before the features, as they were given.
+    on_demand : views that Feast computes of the result.
+    full_feature_names : whether columns are called ``view__feature``.
+    metadata : what saved datasets remember.
+    staging : folder or address below which `to_remote_storage` writes, and the
+        endpoint of an S3-like service.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        sql: str,
+        names: Sequence[str],
+        *,
+        folder: str,
+        entities: pa.Table | None = None,
+        on_demand: Sequence[OnDemandFeatureView] = (),
+        full_feature_names: bool = False,
+        metadata: RetrievalMetadata | None = None,
+        staging: tuple[str | None, str | None] = (None, None),
+    ) -> None:
+        self._con = con
+        self._sql = sql
+        self._names = list(names)
+        self._folder = folder
+        self._entities = entities
+        self._on_demand = list(on_demand)
+        self._full_feature_names = full_feature_names
+        self._metadata = metadata
+        self._staging = staging
+
+    @property
+    def full_feature_names(self) -> bool:
+        """Whether columns are called ``view__feature``."""
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The views that Feast computes of the result."""
+        return self._on_demand
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        """What was asked for, and between which times."""
+        return self._metadata
+
+    def to_sql(self) -> str:
+        """Return the query; its tables live in the job's own database."""
+        return self._sql
+
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
+        """Return the result as a DataFrame.
+
+        As in all of Feast, whole numbers beside nulls become float64; where that would
+        change one of them (beyond 2^53), the column is Int64.
+        """
+        table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
+        frame: pd.DataFrame = table.to_pandas()
+        for name in table.column_names:
+            if _floats_would_differ(table[name]):
+                frame[name] = table[name].to_pandas(types_mapper=lambda _: pd.Int64Dtype())
+        return frame
+
+    def read_batches(self) -> pa.RecordBatchReader:
+        """Run the query; return the rows in batches, before any on-demand view."""
+        answers = self._con.cursor().execute(self._sql).to_arrow_reader(ROWS_A_BATCH)
+        if self._entities is None:
+            schema = pa.schema(
+                field.with_name(name)
+                for field, name in zip(answers.schema, self._names, strict=True)
+            )
+            renamed = (pa.RecordBatch.from_arrays(one.columns, schema=schema) for one in answers)
+            return pa.RecordBatchReader.from_batches(schema, renamed)
+        return _beside(self._entities, answers, self._names)
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,
+    ) -> None:
+        """Write the result, on-demand features too, to a saved dataset's place.
+
+        Raises
+        ------
+        SavedDatasetLocationAlreadyExists
+            Something is there, and ``allow_overwrite`` is off.
+        """
+        source = storage.to_data_source()
+        if not is_local_parquet(source, self._folder):
+            import ibis  # type: ignore[import-untyped]
+
+            rows = ibis.memtable(self.to_arrow(timeout=timeout))
+            feast_duckdb._write_data_source(
+                rows, source, self._folder, "overwrite", allow_overwrite
+            )
+            return
+        path = absolute(source.path, self._folder)
+        if os.path.exists(path) and not allow_overwrite:
+            raise SavedDatasetLocationAlreadyExists(location=path)
+        write_parquet(self._all_batches(timeout), path)
+
+    def supports_remote_storage_export(self) -> bool:
+        """Tell whether ``staging_location`` is configured."""
+        return self._staging[0] is not None
+
+    def to_remote_storage(self) -> list[str]:
+        """Write the result below ``staging_location``; return the files' paths."""
+        location, endpoint = self._staging
+        place = absolute(f"{location}/{uuid.uuid4()}", self._folder)
+        filesystem, path = FileSource.create_filesystem_and_path(place, endpoint or "")
+        files = write_folder(self._all_batches(), path, filesystem=filesystem)
+        return [f"s3://{file}" if place.startswith("s3://") else file for file in files]
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return frame
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self.read_batches().read_all()
+
+    def _all_batches(self, timeout: int | None = None) -> pa.RecordBatchReader:
+        if self._on_demand:
+            return self.to_arrow(timeout=timeout).to_reader()
+        return self.read_batches()
+
+
+def _beside(
+    entities: pa.Table, answers: pa.RecordBatchReader, names: Sequence[str]
+) -> pa.RecordBatchReader:
+    """Return the entity rows with the answers beside them, whose first column is the row."""
+    schema = entities.schema
+    for field, name in zip(list(answers.schema)[1:], names, strict=True):
+        schema = schema.append(field.with_name(name))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        done = 0
+        for answer in answers:
+            rows = entities.slice(done, answer.num_rows).combine_chunks()
+            columns = [column.chunk(0) for column in rows.columns]
+            yield pa.RecordBatch.from_arrays([*columns, *answer.columns[1:]], schema=schema)
+            done += answer.num_rows
+        assert done == entities.num_rows, "a left join keeps every row once"  # noqa: S101
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _floats_would_differ(column: pa.ChunkedArray) -> bool:
+    if not (pa.types.is_integer(column.type) and column.null_count):
+        return False
+    ends = pc.min_max(column).as_py()
+    return any(end is not None and abs(end) > _EXACT_FLOATS for end in ends.values())
