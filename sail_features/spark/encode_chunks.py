@@ -69,7 +69,7 @@ def encode_in_chunks(
             so_far = round((done + of_chunk * (end - done)) * total)
             watch(Progress(so_far, total, time.monotonic() - began))
 
-        with watched_job(spark, f"encode: {progress}", tasks, tell):
+        with watched_job(spark, f"encode: {progress}", tell):
             chunk = _between(contents, done, end).repartition(tasks, c.CONTENT_HASH)
             encoded = chunk.mapInArrow(encode, ENCODED, profile=profile)
             encoded.write.parquet(spark_path(unpublished.next_chunk()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
@@ -16,23 +17,25 @@ POLL_S: Final = 1.0
 
 @contextmanager
 def watched_job(
-    spark: SparkSession, description: str, tasks: int, tell: Callable[[float], None]
+    spark: SparkSession, description: str, tell: Callable[[float], None]
 ) -> Iterator[None]:
-    """Name the jobs of a block in Spark's UI, and tell the share of its tasks that ended.
+    """Name the jobs of a block in Spark's UI, and tell how far the stage behind its shuffle is.
 
     Parameters
     ----------
     description : what the UI shows for the job.
-    tasks : number of tasks of the stage that counts; the last one of that many.
-    tell : called every second, from a thread, with a share in [0, 1].
+    tell : called every second, from a thread, with the share of that stage's tasks that
+        ended, in [0, 1]; 0 until it begins.
     """
     context = spark.sparkContext
     group = f"sail-features-{uuid4()}"
     done = threading.Event()
 
     def poll() -> None:
-        while not done.wait(POLL_S):
-            tell(_share_done(context, group, tasks))
+        # That Java is gone is for the block to say.
+        with suppress(Py4JError, ConnectionError):
+            while not done.wait(POLL_S):
+                tell(_share_done(context, group))
 
     thread = threading.Thread(target=poll, daemon=True)
     context.setJobGroup(group, description)
@@ -46,12 +49,10 @@ def watched_job(
         context.setLocalProperty("spark.job.description", "")
 
 
-def _share_done(context: SparkContext, group: str, tasks: int) -> float:
+def _share_done(context: SparkContext, group: str) -> float:
     tracker = context.statusTracker()
-    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForGroup(group)]
-    stages = sorted({stage for job in jobs if job is not None for stage in job.stageIds})
-    infos = [tracker.getStageInfo(stage) for stage in reversed(stages)]
-    for info in infos:
-        if info is not None and info.numTasks == tasks:
-            return float(info.numCompletedTasks / tasks)
-    return 0.0
+    jobs = [tracker.getJobInfo(job) for job in sorted(tracker.getJobIdsForGroup(group))]
+    # Adaptive execution runs the stage before a shuffle as a job of its own, of one stage.
+    behind = [max(job.stageIds) for job in jobs if job is not None and len(job.stageIds) > 1]
+    stage = tracker.getStageInfo(behind[-1]) if behind else None
+    return float(stage.numCompletedTasks / stage.numTasks) if stage is not None else 0.0

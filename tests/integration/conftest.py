@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
@@ -41,3 +42,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 def store(tmp_path: Path) -> TableStore:
     """Return an empty store of tables."""
     return TableStore(tmp_path / "tables")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return a SPARK_HOME in the test's folder: executors keep their files in SPARK_HOME/work."""
+    folder = tmp_path / "spark"
+    folder.mkdir()
+    for part in ("bin", "jars"):
+        (folder / part).symlink_to(Path(pyspark.__file__).parent / part)
+    return folder

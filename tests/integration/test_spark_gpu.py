@@ -18,16 +18,6 @@ from sail_features.config import GpuConfig, SparkConfig
 
 
 @pytest.fixture
-def home(tmp_path):
-    """Return a SPARK_HOME in the test's folder: executors keep their files in SPARK_HOME/work."""
-    folder = tmp_path / "spark"
-    folder.mkdir()
-    for part in ("bin", "jars"):
-        (folder / part).symlink_to(Path(pyspark.__file__).parent / part)
-    return folder
-
-
-@pytest.fixture
 def fake_script(tmp_path):
     """Return a discovery script that claims two GPUs, "0" and "1"."""
     return write_script(tmp_path / "fake_gpus.sh", "0", "1")
