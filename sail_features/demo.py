@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from sail_features.spark.encode import run_encode
 from sail_features.spark.encode_summary import EncodeSummary
 from sail_features.spark.failures import explained
 from sail_features.spark.history import run_history
+from sail_features.spark.interests import run_interests
 from sail_features.spark.java import ensure_java
 from sail_features.spark.match import run_match
 from sail_features.spark.session import build_session
@@ -44,6 +45,8 @@ REPO_TEMPLATE: Final = "feature_repo"
 MARK: Final = ".sail-features-demo"
 """Lies in a folder that a demo made, and that the next one may therefore empty."""
 PLACEBO_SEED: Final = 0
+SNAPSHOTS_EVERY: Final = timedelta(days=1)
+"""How often interests are mined, as a nightly job would have."""
 
 
 def run_demo(
@@ -132,6 +135,9 @@ def _make_features(
             step.say(_describe_encoding(encoded))
         with meter.step("history") as step:
             step.say(_rows(run_history(spark, store, config, as_of=as_of)))
+        with meter.step("interests") as step:
+            mined = run_interests(spark, store, config, as_of=as_of, every=SNAPSHOTS_EVERY)
+            step.say(_rows(mined))
         with meter.step("baseline") as step:
             step.say(_rows(run_baseline(spark, store, config, as_of=as_of)))
         for name, placebo_seed in (("match", None), ("placebo", PLACEBO_SEED)):

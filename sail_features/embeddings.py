@@ -84,7 +84,9 @@ class EmbeddingTable:
         """
         if not len(self.ids):
             return np.full(len(ids), -1, np.int64)
-        found = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        # Cut to the width of the known ids: else numpy would widen all of those at each call.
+        sought = ids.astype(self.ids.dtype) if self.ids.dtype.kind == "U" else ids
+        found = np.minimum(np.searchsorted(self.ids, sought), len(self.ids) - 1)
         return np.where(self.ids[found] == ids, found, -1).astype(np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -100,6 +102,26 @@ class EmbeddingTable:
         """
         order = np.random.default_rng(seed).permutation(len(self.ids))
         return type(self)(self.ids, self.vectors[order], self.encoder_id, self.available_at_us)
+
+    def prefix(self, dim: int) -> Self:
+        """Return the table of each vector's first numbers, scaled to length 1 again.
+
+        For encoders trained so that a prefix is an embedding, too (Matryoshka
+        representation learning, arXiv 2205.13147, section 3).
+
+        Raises
+        ------
+        ConfigError
+            The vectors are shorter than that.
+        """
+        if dim > self.dim:
+            raise ConfigError.say(
+                "match.dim",
+                f"asks for {dim} numbers of vectors of {self.dim}",
+                hint=f"give at most {self.dim}, or null for all",
+            )
+        vectors = normalise(self.vectors[:, :dim].astype(np.float32))
+        return type(self)(self.ids, vectors, self.encoder_id, self.available_at_us)
 
     def save(self, folder: Path) -> None:
         """Write the table for memory-mapping; ``meta.json`` last."""

@@ -31,7 +31,12 @@ DERIVED = "_derived"
 
 
 def derive_item_vectors(
-    store: TableStore, encoder_id: str, as_of: datetime, *, placebo_seed: int | None = None
+    store: TableStore,
+    encoder_id: str,
+    as_of: datetime,
+    *,
+    placebo_seed: int | None = None,
+    dim: int | None = None,
 ) -> Path:
     """Write the newest vector of each item before ``as_of``; return the folder.
 
@@ -39,6 +44,7 @@ def derive_item_vectors(
     ----------
     encoder_id : vectors of other encoders are left out.
     placebo_seed : deal the vectors out to other items at random.
+    dim : keep only so many numbers of each vector; None keeps all.
 
     Raises
     ------
@@ -48,13 +54,15 @@ def derive_item_vectors(
         Nothing was encoded by this encoder.
     """
     manifests = store.covering("item_embedding", as_of)
-    key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo_seed])[:16]
+    key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo_seed, dim])[:16]
     folder = store.root / DERIVED / f"item_vectors-{key}"
     if (folder / META_NAME).is_file():
         return folder
     table = build_embedding_table(store.read("item_embedding", as_of), encoder_id)
     if placebo_seed is not None:
         table = table.permuted(placebo_seed)
+    if dim is not None:
+        table = table.prefix(dim)
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     table.save(unfinished)
     shutil.rmtree(folder, ignore_errors=True)

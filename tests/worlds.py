@@ -137,6 +137,11 @@ def with_buckets(count: int) -> SailConfig:
     return CONFIG.model_copy(update={"spark": CONFIG.spark.model_copy(update={"buckets": count})})
 
 
+def id_type(kind: type) -> pa.DataType:
+    """Return the type that columns of ids of this Python type have."""
+    return pa.string() if kind is str else pa.int64()
+
+
 def pair_table(pairs: Sequence[tuple[Any, ...]], ids: pa.DataType) -> pa.Table:
     """Return `true_pairs` or `true_feedback` as the table that a Spark task gets."""
     columns = {

@@ -158,9 +158,9 @@ class VisionEncoder:
 
         processor = self._processor
         factor = processor.rescale_factor if processor.do_rescale else 1.0
-        mean, std = (0.0, 1.0)
-        if processor.do_normalize:
-            mean, std = np.array(processor.image_mean), np.array(processor.image_std)
+        normalises = processor.do_normalize
+        mean = np.array(processor.image_mean if normalises else 0.0)
+        std = np.array(processor.image_std if normalises else 1.0)
         channels = (np.broadcast_to(value, 3) for value in (factor / std, -mean / std))
         return tuple(
             torch.tensor(value, dtype=torch.float32, device=self.device)[:, None, None]

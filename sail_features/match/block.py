@@ -1,4 +1,4 @@
-"""The one input of every match feature: rows of similarities to a user's past.
+"""The one input of every match feature: what each row's user did, as far as the row may see.
 
 A feature sees nothing else: no ids, no clock, no vectors. So the Spark job, a
 notebook and a server that fill the same block get the same numbers.
@@ -7,58 +7,77 @@ notebook and a server that fill the same block get the same numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+LIKED: Final = 0
+DISLIKED: Final = 1
+UNDECIDED: Final = 2
+"""The three parts of a row's history: feedback above, below and equal to 0."""
 
-@dataclass(frozen=True)
-class HistoryBlock:
-    """Target items against the history items that each may see.
+
+class InterestCells(NamedTuple):
+    """The mined interests that each row may see, row after row.
 
     Parameters
     ----------
-    similarity : shape (rows, slots), cosine of the target and each history item.
-    weight : shape (rows, slots), signed feedback of each event.
-    age_days : shape (rows, slots), days from the event to the row, above 0.
-    seen : shape (rows, slots), False where a slot is empty; the other arrays may
-        hold anything there.
+    offsets : shape (rows + 1,), each row's stretch of the other arrays.
+    similarity : shape (cells,), cosine of the target and the interest.
+    weight : shape (cells,), decayed importance, adding up to 1 for a row.
+    size : shape (cells,), how many events are in it.
+    age_days : shape (cells,), days from its newest event to the row.
+    feedback : shape (cells,), mean signed feedback on the events nearest to it.
+    """
+
+    offsets: Integers
+    similarity: Floats
+    weight: Floats
+    size: Floats
+    age_days: Floats
+    feedback: Floats
+
+
+class HistoryBlock(NamedTuple):
+    """Target items against the history items that each may see, row after row.
+
+    Parameters
+    ----------
+    bounds : shape (rows, 4): cells [bounds[part], bounds[part + 1]) of a row are those
+        of one part, newest first. `LIKED`: feedback above 0. `DISLIKED`: below 0, that
+        is returned, rated low, or shown and passed over. `UNDECIDED`: no verdict.
+    similarity : shape (cells,), cosine of the target and each history item.
+    weight : shape (cells,), signed feedback of each event.
+    age_days : shape (cells,), days from the event to the row, above 0.
+    same_category : shape (cells,), whether the item is of the target's category.
+    top : shape (rows, 3, `TOP`), the highest similarities of each part in descending
+        order, -inf where there are fewer.
+    categorised : shape (rows,), whether the target's category is known.
+    listed : shape (rows,), events in the row's history, those without a vector too.
+    interests : mined before the row's moment.
 
     Notes
     -----
-    Slot 0 is the newest event. Only events strictly before the row's moment are
-    in a block: `sail_features.history` cuts them.
+    Only events strictly before the row's moment are in a block:
+    `sail_features.history` cuts them. Fields are flat arrays, so that compiled code
+    takes a block as it is.
     """
 
+    bounds: Integers
     similarity: Floats
     weight: Floats
     age_days: Floats
-    seen: Mask
-
-    @cached_property
-    def positive(self) -> Mask:
-        """Events the user liked: feedback above 0."""
-        return self.seen & (self.weight > 0)
-
-    @cached_property
-    def negative(self) -> Mask:
-        """Events the user disliked, returned, or was shown and passed over."""
-        return self.seen & (self.weight < 0)
-
-    @cached_property
-    def positive_descending(self) -> Floats:
-        """Similarities to liked items, most similar first; -inf in empty slots."""
-        return sort_descending(self.similarity, self.positive)
-
-    @cached_property
-    def negative_descending(self) -> Floats:
-        """Similarities to disliked items, most similar first; -inf in empty slots."""
-        return sort_descending(self.similarity, self.negative)
+    same_category: Mask
+    top: Floats
+    categorised: Mask
+    listed: Integers
+    interests: InterestCells
 
 
 class MatchFeature(Protocol):
@@ -88,54 +107,92 @@ class MatchFeature(Protocol):
         """Return shape (rows, len(columns)); NaN means missing."""
 
 
-def sort_descending(values: Floats, mask: Mask) -> Floats:
-    """Sort each row from high to low, with masked-out slots as -inf at the end.
-
-    Examples
-    --------
-    >>> sort_descending(np.float32([[-1.0, 0.5, 9.0]]), np.array([[True, True, False]]))
-    array([[ 0.5, -1. , -inf]], dtype=float32)
-    """
-    masked = np.where(mask, values, np.float32(-np.inf))
-    masked *= -1
-    masked.sort(axis=1)
-    masked *= -1
-    return masked
-
-
-def mean_of_top(descending: Floats, k: int) -> Floats:
-    """Return each row's mean of its k highest values, of fewer where there are fewer.
+@dataclass(frozen=True)
+class HistoryView:
+    """A part of the history: the last days of it, or events of one type.
 
     Parameters
     ----------
-    descending : shape (rows, slots), from `sort_descending`.
+    window_days : events older than this are left out; None keeps all.
+    event_type : events of other types are left out; None keeps all.
 
     Examples
     --------
-    >>> mean_of_top(np.float32([[0.5, -0.5, -np.inf], [-np.inf] * 3]), 3)
-    array([ 0., nan], dtype=float32)
+    >>> HistoryView(window_days=7).suffix, HistoryView(event_type="buy").suffix
+    ('_7d', '_buy')
     """
-    top = descending[:, :k]
-    return weighted_mean(top, np.isfinite(top).astype(np.float32))
+
+    window_days: int | None = None
+    event_type: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What the columns of features on this view end with."""
+        days = "" if self.window_days is None else f"_{self.window_days}d"
+        return days + ("" if self.event_type is None else f"_{self.event_type}")
 
 
-def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """Return each row's weighted mean; NaN where its weights add up to nothing.
+WHOLE: Final = HistoryView()
 
-    Values under weight 0 may be anything, infinite ones too.
+
+@dataclass(frozen=True)
+class Viewed:
+    """A feature of a part of the history; its columns end with the view's suffix."""
+
+    feature: MatchFeature
+    view: HistoryView
+
+    @property
+    def name(self) -> str:
+        """The feature's name and the view's suffix."""
+        return self.feature.name + self.view.suffix
+
+    @property
+    def version(self) -> int:
+        """The feature's version."""
+        return self.feature.version
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The feature's parameters and the view."""
+        view = {"window_days": self.view.window_days, "event_type": self.view.event_type}
+        return {**self.feature.parameters, **view}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The feature's columns, each with the view's suffix."""
+        return tuple(column + self.view.suffix for column in self.feature.columns)
+
+    def compute(self, block: HistoryBlock) -> Floats:
+        """Return the feature of a block that holds this view's events."""
+        return self.feature.compute(block)
+
+
+def view_of(feature: MatchFeature) -> HistoryView:
+    """Return the part of the history that a feature is of."""
+    return feature.view if isinstance(feature, Viewed) else WHOLE
+
+
+@njit(cache=True, nogil=True)
+def mean_of_top(top: Floats, k: int) -> float:
+    """Return the mean of the first k of a descending list, of fewer where there are fewer.
 
     Examples
     --------
-    >>> weighted_mean(np.float32([[1, 4, np.inf], [1, 1, 1]]), np.float32([[2, 1, 0], [0, 0, 0]]))
-    array([ 2., nan], dtype=float32)
+    >>> mean_of_top(np.float32([0.5, -0.5, -np.inf]), 3)
+    0.0
     """
-    total = weights.sum(axis=1)
-    weighed = np.where(weights != 0, values, np.float32(0)) * weights
-    mean: Floats = np.full(len(values), np.nan, np.float32)
-    np.divide(weighed.sum(axis=1), total, out=mean, where=total > 0)
-    return mean
+    total, count = 0.0, 0
+    while count < k and top[count] > -np.inf:
+        total += top[count]
+        count += 1
+    return total / count if count else np.nan
 
 
-def nan_where_empty(values: Floats) -> Floats:
-    """Turn the -inf of an empty maximum into NaN."""
-    return np.where(np.isfinite(values), values, np.float32(np.nan))
+@njit(cache=True, nogil=True)
+def mean_of(values: Floats, start: int, stop: int) -> float:
+    """Return the mean of ``values[start:stop]``, NaN where there are none."""
+    total = 0.0
+    for cell in range(start, stop):
+        total += values[cell]
+    return total / (stop - start) if stop > start else np.nan

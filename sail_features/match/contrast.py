@@ -12,8 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from sail_features.match.block import Floats, HistoryBlock, mean_of_top, weighted_mean
+from sail_features.match.block import (
+    DISLIKED,
+    LIKED,
+    Floats,
+    HistoryBlock,
+    mean_of,
+    mean_of_top,
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Contrast:
 
     Examples
     --------
-    >>> block = HistoryBlock(*(np.float32([x]) for x in ([0.75, 0.25], [1, -1], [1, 1])),
-    ...                      seen=np.array([[True, True]]))
+    >>> from sail_features.match.past import Past, PastEvent, build_block
+    >>> block = build_block(Past([PastEvent(0.75), PastEvent(0.25, weight=-1)]))
     >>> Contrast().compute(block)
     array([[0.5, 0.5, 0.5]], dtype=float32)
     """
@@ -45,16 +53,19 @@ class Contrast:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, 3)."""
-        liked, disliked = block.positive_descending, block.negative_descending
-        means = [
-            weighted_mean(block.similarity, side.astype(np.float32))
-            for side in (block.positive, block.negative)
-        ]
-        return np.stack(
-            [
-                means[0] - means[1],
-                mean_of_top(liked, 1) - mean_of_top(disliked, 1),
-                mean_of_top(liked, 5) - mean_of_top(disliked, 5),
-            ],
-            axis=1,
+        values: Floats = _compute(block)
+        return values
+
+
+@njit(cache=True, nogil=True)
+def _compute(block: HistoryBlock) -> Floats:
+    out = np.empty((len(block.bounds), 3), np.float32)
+    for row in range(len(out)):
+        bounds = block.bounds[row]
+        liked, disliked = block.top[row, LIKED], block.top[row, DISLIKED]
+        out[row, 0] = mean_of(block.similarity, bounds[0], bounds[1]) - mean_of(
+            block.similarity, bounds[1], bounds[2]
         )
+        out[row, 1] = mean_of_top(liked, 1) - mean_of_top(disliked, 1)
+        out[row, 2] = mean_of_top(liked, 5) - mean_of_top(disliked, 5)
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sail_features import columns as c
-from sail_features.embeddings import EmbeddingTable
-from sail_features.history import EventLog, HistoryWindow, codes_of, ids_of, times_of, us_of
+from sail_features.embeddings import EmbeddingTable, normalise
+from sail_features.history import HistoryWindow, codes_of, ids_of, times_of, us_of
+from sail_features.interests.snapshots import InterestSnapshots, build_snapshots
 from sail_features.match.block import Floats, HistoryBlock, MatchFeature
+from sail_features.match.events import MatchLog, event_types_of, sort_history
 from sail_features.match.family import columns_of
-from sail_features.match.kernel import MatchRows, compute_match, sort_history
+from sail_features.match.kernel import compute_match
+from sail_features.match.sorted_rows import MatchRows
 
 
 def compute_match_table(
@@ -24,15 +27,20 @@ def compute_match_table(
     vectors: EmbeddingTable,
     features: Sequence[MatchFeature],
     window: HistoryWindow,
+    *,
+    category: NDArray[np.int64] | None = None,
+    interests: pa.Table | None = None,
 ) -> pa.Table:
     """Compute the match features of (user, item, moment) rows.
 
     Parameters
     ----------
     rows : columns user_id, item_id, event_timestamp: the moment the row is as of.
-    feedback : columns user_id, item_id, event_timestamp, weight; of all users in
-        ``rows``, at any time; what lies at or after a row's moment isn't seen.
-    vectors, features, window : see `sail_features.match.kernel.compute_match`.
+    feedback : columns user_id, item_id, event_timestamp, weight, and event_type where
+        a feature asks for one; of all users in ``rows``, at any time; what lies at or
+        after a row's moment isn't seen.
+    vectors, features, window, category : see `sail_features.match.kernel.compute_match`.
+    interests : rows of ``user_interest``, at any time; later ones aren't seen.
 
     Returns
     -------
@@ -40,8 +48,10 @@ def compute_match_table(
     ``feature_time`` and one float32 column a feature, null where missing.
     """
     rows = rows.select(list(c.PAIR)).sort_by([(name, "ascending") for name in c.PAIR])
-    asked, log = _encode(rows, feedback, vectors)
-    result = compute_match(asked, log, vectors, features, window)
+    asked, log, mined = _encode(rows, feedback, vectors, features, interests)
+    result = compute_match(
+        asked, log, vectors, features, window, category=category, interests=mined
+    )
     table = rows.append_column(c.AVAILABLE_AT, times_of(result.available_at_us))
     table = table.append_column(c.FEATURE_TIME, times_of(result.feature_time_us))
     for name, values in zip(columns_of(features), result.values.T, strict=True):
@@ -61,11 +71,10 @@ def sample_similarities(
     The sample that histogram edges are fitted on. Same parameters as
     `compute_match_table`; ``limit`` bounds the sample.
     """
-    asked, log = _encode(rows.select(list(c.PAIR)), feedback, vectors)
     collector = _Collector()
-    known = asked.item >= 0
-    asked = MatchRows(asked.user[known], asked.item[known], asked.as_of_us[known])
-    compute_match(asked, log, vectors, [collector], window)
+    asked, log, _ = _encode(rows.select(list(c.PAIR)), feedback, vectors, [collector], None)
+    known = np.flatnonzero(asked.item >= 0)
+    compute_match(asked.take(known), log, vectors, [collector], window)
     values = np.sort(np.concatenate([np.empty(0, np.float32), *collector.found]))
     picked = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(np.int64)
     return values[picked], len(values)
@@ -73,7 +82,7 @@ def sample_similarities(
 
 @dataclass
 class _Collector:
-    """A feature without columns that keeps the similarities it is shown."""
+    """A feature without columns that keeps the liked similarities it is shown."""
 
     found: list[Floats] = field(default_factory=list)
     name: str = "collector"
@@ -85,15 +94,23 @@ class _Collector:
         return {}
 
     def compute(self, block: HistoryBlock) -> Floats:
-        self.found.append(block.similarity[block.positive])
-        return np.empty((len(block.similarity), 0), np.float32)
+        liked = np.tile([True, False, False], len(block.bounds))
+        self.found.append(block.similarity[np.repeat(liked, np.diff(block.bounds).ravel())])
+        return np.empty((len(block.bounds), 0), np.float32)
 
 
 def _encode(
-    rows: pa.Table, feedback: pa.Table, vectors: EmbeddingTable
-) -> tuple[MatchRows, EventLog]:
+    rows: pa.Table,
+    feedback: pa.Table,
+    vectors: EmbeddingTable,
+    features: Sequence[MatchFeature],
+    interests: pa.Table | None,
+) -> tuple[MatchRows, MatchLog, InterestSnapshots | None]:
     """Turn ids into codes of users and rows of vectors."""
-    user, event_user = codes_of(ids_of(rows[c.USER_ID]), ids_of(feedback[c.USER_ID]))
+    people = [
+        ids_of(table[c.USER_ID]) for table in (rows, feedback, interests) if table is not None
+    ]
+    user, event_user, *owner = codes_of(*people)
     item, vector_row = _look_up(rows, vectors)
     event_item, event_vector_row = _look_up(feedback, vectors)
     log = sort_history(
@@ -102,8 +119,26 @@ def _encode(
         us_of(feedback[c.EVENT_TIMESTAMP]),
         feedback[c.WEIGHT].cast(pa.float32()).to_numpy(),
         event_vector_row,
+        _kinds(feedback, event_types_of(features)),
     )
-    return MatchRows(user, vector_row[item], us_of(rows[c.EVENT_TIMESTAMP])), log
+    mined = None if interests is None else _snapshots(interests, owner[0], vectors.dim)
+    return MatchRows(user, vector_row[item], us_of(rows[c.EVENT_TIMESTAMP])), log, mined
+
+
+def _snapshots(interests: pa.Table, owner: NDArray[np.int64], dim: int) -> InterestSnapshots:
+    """Return the interests, their vectors cut to the numbers that are compared."""
+    stored = interests[c.DIM][0].as_py() if interests.num_rows else dim
+    mined = build_snapshots(interests, owner, stored)
+    return replace(mined, vectors=normalise(mined.vectors[:, :dim])) if dim < stored else mined
+
+
+def _kinds(feedback: pa.Table, types: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """Return the place of each event's type among ``types``, -1 for others."""
+    if not types:
+        return None
+    place = pc.index_in(feedback[c.EVENT_TYPE], pa.array(types)).fill_null(-1)
+    kinds: NDArray[np.int64] = place.to_numpy().astype(np.int64)
+    return kinds
 
 
 def _look_up(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from sail_features.match.block import Floats, HistoryBlock
 
@@ -23,8 +24,8 @@ class HistoryCounts:
 
     Examples
     --------
-    >>> block = HistoryBlock(*(np.float32([x]) for x in ([0.1, 0.2], [1, -1], [3, 5])),
-    ...                      seen=np.array([[True, True]]))
+    >>> from sail_features.match.past import Past, PastEvent, build_block
+    >>> block = build_block(Past([PastEvent(0.1, 1, 3), PastEvent(0.2, -1, 5)]))
     >>> HistoryCounts().compute(block)
     array([[2., 1., 1., 3.]], dtype=float32)
     """
@@ -44,9 +45,21 @@ class HistoryCounts:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, 4)."""
-        newest = np.where(block.seen, block.age_days, np.float32(np.inf)).min(
-            axis=1, initial=np.inf
-        )
-        counts = [mask.sum(axis=1) for mask in (block.seen, block.positive, block.negative)]
-        age = np.where(np.isfinite(newest), newest, np.nan)
-        return np.stack([*counts, age], axis=1).astype(np.float32)
+        values: Floats = _compute(block)
+        return values
+
+
+@njit(cache=True, nogil=True)
+def _compute(block: HistoryBlock) -> Floats:
+    out = np.full((len(block.bounds), 4), np.nan, np.float32)
+    for row in range(len(out)):
+        bounds = block.bounds[row]
+        out[row, 0] = bounds[3] - bounds[0]
+        out[row, 1] = bounds[1] - bounds[0]
+        out[row, 2] = bounds[2] - bounds[1]
+        # Each of the three parts begins with its newest event.
+        for part in range(3):
+            if bounds[part] < bounds[part + 1]:
+                age = block.age_days[bounds[part]]
+                out[row, 3] = age if np.isnan(out[row, 3]) else min(out[row, 3], age)
+    return out

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numba import njit
 
-from sail_features.match.block import Floats, HistoryBlock, weighted_mean
+from sail_features.errors import ConfigError
+from sail_features.match.block import Floats, HistoryBlock
+from sail_features.match.top import TOP
 
 TIE: Final = 1e-6
-"""Similarities this close are equal: a matrix product rounds the same item's cosine
-differently in different places."""
+"""Similarities this close are equal: another device's matrix product rounds the same
+item's cosine differently in different places."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class NeighbourFeedback:
 
     Parameters
     ----------
-    neighbours : how many history items, of either sign, take part.
+    neighbours : how many history items, of either sign, take part; at most `TOP`.
+
+    Raises
+    ------
+    ConfigError
+        More than a block lists.
 
     Notes
     -----
@@ -35,8 +43,8 @@ class NeighbourFeedback:
 
     Examples
     --------
-    >>> block = HistoryBlock(*(np.float32([x]) for x in ([1, 1, 0.1], [1, -0.5, -1], [1, 2, 3])),
-    ...                      seen=np.array([[True, True, True]]))
+    >>> from sail_features.match.past import Past, PastEvent, build_block
+    >>> block = build_block(Past([PastEvent(1, 1), PastEvent(1, -0.5), PastEvent(0.1, -1)]))
     >>> NeighbourFeedback(neighbours=2).compute(block)
     array([[0.25]], dtype=float32)
     """
@@ -44,6 +52,13 @@ class NeighbourFeedback:
     neighbours: int = 10
     name: str = "neighbour_feedback"
     version: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse more than a block lists."""
+        if not 1 <= self.neighbours <= TOP:
+            raise ConfigError.say(
+                self.name, f"neighbours {self.neighbours}", hint=f"give 1 to {TOP}"
+            )
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -57,10 +72,36 @@ class NeighbourFeedback:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, 1)."""
-        close = np.where(block.seen, np.maximum(block.similarity, 0), np.float32(0))
-        slots = close.shape[1]
-        if slots > self.neighbours:
-            edge = slots - self.neighbours
-            nearest = np.partition(close, edge, axis=1)[:, edge : edge + 1]
-            close = np.where(close >= nearest - np.float32(TIE), close, np.float32(0))
-        return weighted_mean(block.weight, close**4)[:, None]
+        values: Floats = _compute(block, self.neighbours)
+        return values
+
+
+@njit(cache=True, nogil=True)
+def _compute(block: HistoryBlock, neighbours: int) -> Floats:
+    out = np.full((len(block.bounds), 1), np.nan, np.float32)
+    for row in range(len(out)):
+        edge = max(_nearest(block.top[row], neighbours) - TIE, 0.0)
+        told, total = 0.0, 0.0
+        for cell in range(block.bounds[row, 0], block.bounds[row, 3]):
+            square = np.float64(block.similarity[cell]) ** 2
+            weight = square * square if block.similarity[cell] >= edge else 0.0
+            told += weight * block.weight[cell]
+            total += weight
+        if total > 0:
+            out[row, 0] = told / total
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _nearest(top: Floats, k: int) -> float:
+    """Return the k-th highest of three descending lists, -inf where there are fewer."""
+    first, second, third, highest = 0, 0, 0, -np.inf
+    for _ in range(k):
+        highest = max(top[0, first], top[1, second], top[2, third])
+        if top[0, first] == highest:
+            first = min(first + 1, TOP - 1)
+        elif top[1, second] == highest:
+            second = min(second + 1, TOP - 1)
+        else:
+            third = min(third + 1, TOP - 1)
+    return highest

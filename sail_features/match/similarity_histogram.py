@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sail_features.errors import ConfigError, InputError
-from sail_features.match.block import Floats, HistoryBlock
+from sail_features.match.block import LIKED, Floats, HistoryBlock
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class SimilarityHistogram:
 
     Examples
     --------
-    >>> block = HistoryBlock(*(np.float32([x]) for x in ([0.9, 0.5, 0.1], [1, 1, 1], [1, 1, 1])),
-    ...                      seen=np.array([[True, True, True]]))
+    >>> from sail_features.match.past import Past, PastEvent, build_block
+    >>> block = build_block(Past([PastEvent(0.9), PastEvent(0.5), PastEvent(0.1)]))
     >>> SimilarityHistogram(edges=(0.2, 0.5)).compute(block)
     array([[1., 0., 2.]], dtype=float32)
     """
@@ -69,14 +70,25 @@ class SimilarityHistogram:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, bands)."""
-        at_least = [block.positive.sum(axis=1)]
-        at_least += [
-            (block.positive & (block.similarity >= np.float32(edge))).sum(axis=1)
-            for edge in self.edges
-        ]
-        counts = np.stack([*at_least, np.zeros_like(at_least[0])], axis=1)
-        bands: Floats = (counts[:, :-1] - counts[:, 1:]).astype(np.float32)
+        bands: Floats = _count(block, np.array(self.edges, np.float32))
         return bands
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc"})
+def _count(block: HistoryBlock, edges: Floats) -> Floats:
+    """Return the counts; sums of ones have the same bits in any order."""
+    out = np.zeros((len(block.bounds), len(edges) + 1), np.float32)
+    for row in range(len(out)):
+        liked = block.similarity[block.bounds[row, LIKED] : block.bounds[row, LIKED + 1]]
+        above = np.float32(len(liked))
+        for band, edge in enumerate(edges):
+            at_least = np.float32(0)
+            for cell in range(len(liked)):
+                at_least += np.float32(1) if liked[cell] >= edge else np.float32(0)
+            out[row, band] = above - at_least
+            above = at_least
+        out[row, len(edges)] = above
+    return out
 
 
 def equal_edges(bands: int) -> tuple[float, ...]:

@@ -46,14 +46,17 @@ def read_feedback(
     events: Sequence[Manifest],
     impressions: Sequence[Manifest],
     config: HistoryConfig,
+    *,
+    types: bool = False,
 ) -> DataFrame:
     """Return all signed feedback: the events, and what was shown and passed over.
 
     An unclicked impression counts only if it was really shown (sampled negatives
     never do) and no event tells what the user made of it: one of the same user, item
-    and moment.
+    and moment. ``types``: with the type of each, "unclicked" for the latter.
     """
-    feedback = read_partitions(spark, store, events).select(*FEEDBACK)
+    columns = (*FEEDBACK, c.EVENT_TYPE) if types else FEEDBACK
+    feedback = read_partitions(spark, store, events).select(*columns)
     logged = [m for m in impressions if m.lineage.get("negatives") == "logged"]
     if config.unclicked_weight is None or not logged:
         return feedback
@@ -61,10 +64,11 @@ def read_feedback(
         read_partitions(spark, store, logged)
         .where(f.col(c.LABEL) == 0)
         .withColumn(c.WEIGHT, f.lit(config.unclicked_weight).cast("float"))
-        .select(*FEEDBACK)
+        .withColumn(c.EVENT_TYPE, f.lit("unclicked"))
+        .select(*columns)
         .join(feedback, [c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP], "left_anti")
     )
-    return feedback.unionByName(unclicked.select(*FEEDBACK))
+    return feedback.unionByName(unclicked.select(*columns))
 
 
 def pairs_to_match(

@@ -8,6 +8,7 @@ memory: raise ``spark.buckets`` for more users.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +23,14 @@ from sail_features import columns as c
 from sail_features.config import SailConfig
 from sail_features.encoders.catalogue import build_encoder
 from sail_features.history import HistoryWindow
+from sail_features.item_categories import derive_item_categories, open_item_categories
 from sail_features.item_vectors import derive_item_vectors, open_item_vectors
 from sail_features.manifest import InputRef, Manifest
+from sail_features.match.block import MatchFeature
 from sail_features.match.family import build_features, columns_of, feature_set_id
 from sail_features.match.frame import compute_match_table, sample_similarities
 from sail_features.match.similarity_histogram import fit_edges
-from sail_features.schemas import USER_ITEM_MATCH, USER_ITEM_MATCH_PLACEBO
+from sail_features.schemas import USER_INTEREST, USER_ITEM_MATCH, USER_ITEM_MATCH_PLACEBO
 from sail_features.spark.buckets import apply_by_bucket, with_pair
 from sail_features.spark.inputs import (
     pairs_to_match,
@@ -35,6 +38,7 @@ from sail_features.spark.inputs import (
     read_partitions,
     write_partition,
 )
+from sail_features.spark.mined import mined_interests, only_interests, without_interests
 from sail_features.tables import TableStore
 
 
@@ -45,6 +49,8 @@ class _Source:
     pairs: DataFrame
     feedback: DataFrame
     vectors: Path
+    categories: Path | None
+    interests: DataFrame | None
     encoder_id: str
     inputs: tuple[InputRef, ...]
 
@@ -96,12 +102,19 @@ def run_match(
     with store.replace_partition(
         table, as_of, since=since, inputs=source.inputs, config=settings
     ) as partition:
-        write_partition(_match(source, edges, partition.created, config), partition)
-        features = build_features(config.match, edges.values)
+        features = _build_features(config, source, edges)
+        feature_set = feature_set_id(features, config.match.dim)
+        matched = _match(source, edges, features, config)
+        write_partition(
+            matched.withColumn(c.CREATED, f.lit(partition.created))
+            .withColumn(c.FEATURE_SET_ID, f.lit(feature_set))
+            .withColumn(c.ENCODER_ID, f.lit(source.encoder_id)),
+            partition,
+        )
         partition.lineage.update(
             encoder_id=source.encoder_id,
             dim=open_item_vectors(source.vectors).dim,
-            feature_set_id=feature_set_id(features),
+            feature_set_id=feature_set,
             features={feature.name: feature.version for feature in features},
             histogram_bins=config.match.histogram_bins,
             histogram_edges=edges.values,
@@ -121,13 +134,29 @@ def _read(
 ) -> _Source:
     encoder_id = build_encoder(config.encoder).encoder_id
     parts = {
-        name: store.covering(name, as_of) for name in ("events", "impressions", "item_embedding")
+        name: store.covering(name, as_of)
+        for name in ("items", "events", "impressions", "item_embedding")
     }
     impressions = read_partitions(spark, store, parts["impressions"])
+    interests = mined_interests(spark, store, encoder_id, as_of)
+    if interests is not None:
+        parts[USER_INTEREST.name] = store.covering(USER_INTEREST.name, as_of)
+    vectors = derive_item_vectors(
+        store, encoder_id, as_of, placebo_seed=placebo_seed, dim=config.match.dim
+    )
     return _Source(
         pairs=pairs_to_match(impressions, since, config.history),
-        feedback=read_feedback(spark, store, parts["events"], parts["impressions"], config.history),
-        vectors=derive_item_vectors(store, encoder_id, as_of, placebo_seed=placebo_seed),
+        feedback=read_feedback(
+            spark,
+            store,
+            parts["events"],
+            parts["impressions"],
+            config.history,
+            types=bool(config.match.event_types),
+        ),
+        vectors=vectors,
+        categories=derive_item_categories(store, vectors, open_item_vectors(vectors), as_of),
+        interests=interests,
         encoder_id=encoder_id,
         inputs=tuple(m.as_input() for manifests in parts.values() for m in manifests),
     )
@@ -148,32 +177,48 @@ def _settings(
     }
 
 
-def _match(source: _Source, edges: _Edges, created: datetime, config: SailConfig) -> DataFrame:
-    """Return the rows of the partition."""
-    features = build_features(config.match, edges.values)
+def _build_features(config: SailConfig, source: _Source, edges: _Edges) -> tuple[MatchFeature, ...]:
+    return build_features(
+        config.match,
+        edges.values,
+        categories=source.categories is not None,
+        interests=source.interests is not None,
+    )
+
+
+def _match(
+    source: _Source, edges: _Edges, features: Sequence[MatchFeature], config: SailConfig
+) -> DataFrame:
+    """Return the rows of the partition, without their lineage."""
     window = HistoryWindow.from_config(config.history)
-    folder = source.vectors
+    folder, categories = source.vectors, source.categories
 
-    def compute(pairs: pa.Table, feedback: pa.Table) -> pa.Table:
-        return compute_match_table(pairs, feedback, open_item_vectors(folder), features, window)
+    has_interests = source.interests is not None
 
+    def compute(pairs: pa.Table, past: pa.Table) -> pa.Table:
+        return compute_match_table(
+            pairs,
+            without_interests(past) if has_interests else past,
+            open_item_vectors(folder),
+            features,
+            window,
+            category=None if categories is None else open_item_categories(categories),
+            interests=only_interests(past) if has_interests else None,
+        )
+
+    past = source.feedback
+    if source.interests is not None:
+        past = past.unionByName(source.interests, allowMissingColumns=True)
     out = with_pair(
         source.pairs,
         [(c.AVAILABLE_AT, TimestampType()), (c.FEATURE_TIME, TimestampType())]
         + [(name, FloatType()) for name in columns_of(features)],
     )
-    matched = apply_by_bucket(
-        c.USER_ID, source.pairs, source.feedback, compute, out, config.spark.buckets
-    )
+    matched = apply_by_bucket(c.USER_ID, source.pairs, past, compute, out, config.spark.buckets)
     if edges.trained_until is not None:
         known = f.greatest(c.AVAILABLE_AT, f.lit(edges.trained_until))
         matched = matched.withColumn(c.AVAILABLE_AT, known)
-    return (
-        matched.withColumn(c.FEATURES_AVAILABLE_AT, f.col(c.AVAILABLE_AT))
-        .withColumn(c.CREATED, f.lit(created))
-        .withColumn(c.FEATURE_SET_ID, f.lit(feature_set_id(features)))
-        .withColumn(c.ENCODER_ID, f.lit(source.encoder_id))
-    )
+    return matched.withColumn(c.FEATURES_AVAILABLE_AT, f.col(c.AVAILABLE_AT))
 
 
 def _earlier_edges(

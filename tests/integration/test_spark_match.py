@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -13,21 +14,25 @@ from worlds import AS_OF, CONFIG, World, at
 from sail_features import columns as c
 from sail_features.errors import InputError, MissingTableError
 from sail_features.history import HistoryWindow, to_us
+from sail_features.item_categories import categories_of
 from sail_features.item_vectors import build_embedding_table
-from sail_features.match.family import build_features, columns_of
+from sail_features.match.family import build_features, columns_of, feature_set_id
 from sail_features.match.frame import compute_match_table, sample_similarities
 from sail_features.match.similarity_histogram import fit_edges
 from sail_features.schemas import USER_ITEM_MATCH, check_table
 from sail_features.spark.encode import run_encode
+from sail_features.spark.inputs import read_feedback
+from sail_features.spark.interests import run_interests
 from sail_features.spark.match import run_match
 from sail_features.tables import TableStore
 from sail_features.testing.oracles import naive_history, naive_match
 
 TABLE = "user_item_match"
-FEATURES = build_features(CONFIG.match)
+FEATURES = build_features(CONFIG.match, categories=True)
 COLUMNS = columns_of(FEATURES)
 WINDOW = HistoryWindow.from_config(CONFIG.history)
 FIT_UNTIL = at(8)
+UNCLICKED = CONFIG.history.unclicked_weight
 
 
 @pytest.fixture(scope="module", params=[(str, 0), (int, 1)], ids=["string ids", "integer ids"])
@@ -43,6 +48,12 @@ def encoded(spark, world, tmp_path_factory) -> TableStore:
     world.publish(store)
     run_encode(spark, store, CONFIG, as_of=AS_OF)
     return store
+
+
+def true_categories(world: World) -> dict[object, str]:
+    """Return the category of each item that has one; a world's items have one row each."""
+    rows = world.items.to_pylist()
+    return {row[c.ITEM_ID]: row[c.CATEGORY] for row in rows if row[c.CATEGORY] is not None}
 
 
 def found_rows(store, table=TABLE, as_of=None):
@@ -64,20 +75,27 @@ def test_spark_numpy_and_a_double_loop_agree_under_any_buckets(spark, world, enc
     pairs = worlds.true_pairs(world, CONFIG.history)
     told = worlds.true_feedback(world, CONFIG.history)
     known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
-    naive = dict(zip(pairs, naive_match(pairs, told, known, FEATURES, WINDOW), strict=True))
+    category = true_categories(world)
+    values = naive_match(pairs, told, known, FEATURES, WINDOW, category=category)
+    naive = dict(zip(pairs, values, strict=True))
     ids = world.items.schema.field(c.ITEM_ID).type
     asked, feedback = worlds.pair_table(pairs, ids), worlds.pair_table(told, ids)
-    straight = compute_match_table(asked, feedback, vectors, FEATURES, WINDOW)
+    straight = compute_match_table(
+        asked,
+        feedback,
+        vectors,
+        FEATURES,
+        WINDOW,
+        category=categories_of(world.items, vectors),
+    )
     expected = worlds.rows_by_pair(straight)
     for buckets in (1, 2, 16):
         run_match(spark, encoded, worlds.with_buckets(buckets), as_of=AS_OF)
         assert_same(found_rows(encoded), naive, rtol=1e-3, atol=1e-5)
         rows = worlds.rows_by_pair(encoded.read(TABLE))
         for pair, row in expected.items():
-            for name in COLUMNS:
-                assert rows[pair][name] == pytest.approx(row[name], abs=1e-6), (pair, name)
-            for name in (c.AVAILABLE_AT, c.FEATURE_TIME):
-                assert rows[pair][name] == row[name]
+            for name in (*COLUMNS, c.AVAILABLE_AT, c.FEATURE_TIME):
+                assert rows[pair][name] == row[name], (pair, name)
 
 
 def test_world_is_hard_enough(world):
@@ -186,7 +204,9 @@ def test_lag_hides_the_newest_events(spark, world, encoded):
     vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32")
     known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
     told = worlds.true_feedback(world, section)
-    naive = dict(zip(pairs, naive_match(pairs, told, known, FEATURES, WINDOW), strict=True))
+    category = true_categories(world)
+    values = naive_match(pairs, told, known, FEATURES, WINDOW, category=category)
+    naive = dict(zip(pairs, values, strict=True))
     assert_same(found_rows(encoded), naive, rtol=1e-3, atol=1e-5)
 
 
@@ -196,17 +216,83 @@ def test_placebo_has_the_same_counts_and_other_similarities(spark, encoded):
     assert manifest.table == "user_item_match_placebo"
     assert manifest.lineage["placebo_seed"] == 0
     true, placebo = found_rows(encoded), found_rows(encoded, manifest.table)
-    counts = slice(COLUMNS.index("history_count"), None)
+    counts = [COLUMNS.index(name) for name in ("history_count", "history_liked", "category_count")]
     assert true.keys() == placebo.keys()
     for pair, values in true.items():
-        np.testing.assert_array_equal(values[counts], placebo[pair][counts])
+        np.testing.assert_array_equal(
+            [values[n] for n in counts], [placebo[pair][n] for n in counts]
+        )
     moved = [
         values[0] != placebo[pair][0] for pair, values in true.items() if not math.isnan(values[0])
     ]
     assert np.mean(moved) > 0.5
 
 
+def test_windows_types_and_prefixes_reach_the_job(spark, world, encoded):
+    section = CONFIG.match.model_copy(
+        update={"windows_days": (2,), "event_types": ("event", "unclicked"), "dim": 8}
+    )
+    config = CONFIG.model_copy(update={"match": section})
+    manifest = run_match(spark, encoded, config, as_of=AS_OF)
+    assert manifest.lineage["dim"] == 8
+    features = build_features(section, categories=True)
+    assert manifest.lineage["feature_set_id"] == feature_set_id(features, dim=8)
+    vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32").prefix(8)
+    stored = vectors.vectors.astype(np.float16).astype(float)
+    known = dict(zip(vectors.ids.tolist(), stored.tolist(), strict=True))
+    told = [
+        event._replace(event_type="unclicked" if event.weight == UNCLICKED else "event")
+        for event in worlds.true_feedback(world, CONFIG.history)
+    ]
+    pairs = worlds.true_pairs(world, CONFIG.history)
+    values = naive_match(pairs, told, known, features, WINDOW, category=true_categories(world))
+    rows = worlds.rows_by_pair(encoded.read(TABLE))
+    for pair, expected in zip(pairs, values, strict=True):
+        found = [rows[pair][name] for name in columns_of(features)]
+        found = [math.nan if value is None else value for value in found]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=str(pair))
+
+
 def test_nothing_encoded_names_the_command(spark, world, store):
     world.publish(store)
     with pytest.raises(MissingTableError, match="sail-features encode"):
         run_match(spark, store, CONFIG, as_of=AS_OF)
+
+
+def test_interests_that_were_mined_are_features_like_any_other(spark, store):
+    world = worlds.random_world(7)
+    world.publish(store)
+    run_encode(spark, store, CONFIG, as_of=AS_OF)
+    without = run_match(spark, store, CONFIG, as_of=AS_OF)
+    run_interests(spark, store, CONFIG, as_of=AS_OF, every=timedelta(days=2))
+    manifest = run_match(spark, store, CONFIG, as_of=AS_OF)
+    assert manifest.lineage["feature_set_id"] != without.lineage["feature_set_id"]
+    assert "user_interest" in {ref.table for ref in manifest.inputs}
+    found = store.read(TABLE).sort_by([(name, "ascending") for name in c.PAIR])
+    vectors = build_embedding_table(store.read("item_embedding"), manifest.lineage["encoder_id"])
+    features = build_features(CONFIG.match, categories=True, interests=True)
+    expected = compute_match_table(
+        found.select(list(c.PAIR)),
+        read_feedback(
+            spark, store, store.covering("events"), store.covering("impressions"), CONFIG.history
+        ).toArrow(),
+        vectors,
+        features,
+        WINDOW,
+        category=categories_of(world.items, vectors),
+        interests=store.read("user_interest"),
+    )
+    for name in columns_of(features):
+        assert found[name].combine_chunks().equals(expected[name].combine_chunks()), name
+    assert 0 < found["interest_similarity"].null_count < found.num_rows
+
+
+def test_interests_of_another_encoder_are_refused(spark, store):
+    worlds.random_world(7).publish(store)
+    run_encode(spark, store, CONFIG, as_of=AS_OF)
+    run_interests(spark, store, CONFIG, as_of=AS_OF)
+    other = CONFIG.encoder.model_copy(update={"dim": 16})
+    config = CONFIG.model_copy(update={"encoder": other})
+    run_encode(spark, store, config, as_of=AS_OF)
+    with pytest.raises(InputError, match=r"mined from vectors of hash-v1-32, not of hash-v1-16"):
+        run_match(spark, store, config, as_of=AS_OF)

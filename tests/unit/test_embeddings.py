@@ -121,3 +121,14 @@ def test_vector_without_a_finite_length_becomes_missing():
 def test_packed_bytes_are_little_endian_half_floats():
     assert pack_column(np.array([[1.0, -2.0]])).to_pylist() == [b"\x00\x3c\x00\xc0"]
     assert unpack_vectors([], 3).shape == (0, 3)
+
+
+def test_prefix_keeps_the_first_numbers_at_length_one():
+    vectors = normalise(np.random.default_rng(0).standard_normal((5, 12)))
+    table = EmbeddingTable(np.arange(5), vectors, "test", np.arange(5))
+    short = table.prefix(8)
+    expected = vectors[:, :8] / np.linalg.norm(vectors[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(short.vectors, expected, rtol=1e-6)
+    assert short.available_at_us.tolist() == table.available_at_us.tolist()
+    with pytest.raises(ConfigError, match="asks for 13 numbers of vectors of 12"):
+        table.prefix(13)

@@ -12,7 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ranking_eval import Arm, Artefact, Experiment, compute_auc, evaluate, warmup_end
+from ranking_eval import (
+    Arm,
+    Artefact,
+    Experiment,
+    calibrate,
+    compute_auc,
+    evaluate,
+    warmup_end,
+)
 from ranking_eval.verdict import compute_verdict, is_credible
 from sail_features.config import EvalConfig
 from sail_features.errors import EvaluationError, InputError, LeakageError
@@ -183,7 +191,7 @@ def test_labels_of_one_class_are_refused(planted):
 
 
 def test_one_user_is_refused_since_users_are_the_unit_of_sampling(planted):
-    with pytest.raises(EvaluationError, match="one user holds every row"):
+    with pytest.raises(EvaluationError, match="one cluster holds every row"):
         evaluate(planted.assign(user_id="u"), make_experiment())
 
 
@@ -238,6 +246,64 @@ def test_without_a_placebo_nothing_is_credible(planted):
 def test_a_missing_id_is_an_input_error(planted):
     with pytest.raises(InputError, match="no column 'user_id'"):
         evaluate(planted.drop(columns="user_id"), make_experiment())
+
+
+@pytest.fixture(scope="module")
+def noise(planted):
+    return calibrate(planted, make_experiment())
+
+
+def test_calibrated_noise_enters_every_interval(planted, judged, noise):
+    found = evaluate(planted, make_experiment(), noise=noise)
+    for lifts in (found.lift, found.placebo, found.lift_over_placebo):
+        for metric, lift in lifts.items():
+            assert lift.training_noise == "calibrated"
+            assert lift.training_error**2 == pytest.approx(2 * noise.variance[metric] / 2)
+    assert found.lift["auc"].delta == judged.lift["auc"].delta
+    assert judged.lift["auc"].training_noise == "seed spread"
+
+
+def test_noise_holds_for_more_seeds_but_not_for_other_parameters(planted, noise):
+    more = make_experiment(eval=CONFIG.model_copy(update={"seeds": (5, 6, 7)}))
+    assert evaluate(planted, more, noise=noise).lift["auc"].training_noise == "calibrated"
+    other = make_experiment(eval=CONFIG.model_copy(update={"max_rounds": 50}))
+    found = evaluate(planted, other, noise=noise)
+    assert found.lift["auc"].training_noise == "seed spread"
+    assert any("calibrate again" in note for note in found.notes)
+
+
+def test_a_calibration_of_few_fits_is_refused_before_any(planted):
+    said = []
+    with pytest.raises(EvaluationError, match="3 fits, expected at least 10"):
+        calibrate(planted, make_experiment(), fits=3, progress=said.append)
+    assert said == []
+
+
+def test_the_cluster_column_is_the_callers_choice(planted, judged):
+    by_item = make_experiment(eval=CONFIG.model_copy(update={"cluster_by": "item_id"}))
+    found = evaluate(planted, by_item)
+    assert found.lift["auc"].delta == judged.lift["auc"].delta
+    assert found.lift["auc"].effective_users == pytest.approx(50, rel=0.1)
+    paged = planted.assign(page=[f"p{row % 70}" for row in range(len(planted))])
+    config = CONFIG.model_copy(update={"cluster_by": "page"})
+    assert evaluate(paged, make_experiment(eval=config)).lift["auc"].effective_users > 50
+    with pytest.raises(EvaluationError, match=r"eval\.cluster_by: page: no such column"):
+        evaluate(planted, make_experiment(eval=config))
+    with pytest.raises(EvaluationError, match=r"eval\.cluster_by: page: 4000 rows are null"):
+        evaluate(planted.assign(page=None), make_experiment(eval=config))
+
+
+def test_fewer_than_ten_effective_users_get_no_verdict():
+    found = evaluate(make_world(effect=0.8, users=7, rows=1500), make_experiment())
+    assert not is_credible(found)
+    assert compute_verdict(found).startswith("no verdict from 6.")
+
+
+def test_other_methods_stand_beside_the_interval(judged):
+    assert set(judged.references) == {"sandwich", "bootstrap", "two_way", "delong"}
+    users_alone = judged.lift["auc"].standard_error ** 2 - judged.lift["auc"].training_error ** 2
+    assert judged.references["sandwich"] == pytest.approx(users_alone**0.5, rel=0.1)
+    assert judged.summary()["references"] == judged.references
 
 
 def test_progress_hears_of_each_arm(planted):

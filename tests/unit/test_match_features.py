@@ -11,39 +11,43 @@ from hypothesis import strategies as st
 
 from sail_features.config import MatchConfig
 from sail_features.errors import ConfigError, InputError
-from sail_features.match.block import HistoryBlock
+from sail_features.match.block import HistoryView, Viewed
+from sail_features.match.category_match import CategoryMatch
 from sail_features.match.contrast import Contrast
 from sail_features.match.family import build_features, columns_of, feature_set_id
 from sail_features.match.history_counts import HistoryCounts
+from sail_features.match.history_coverage import HistoryCoverage
+from sail_features.match.interest_match import InterestMatch
 from sail_features.match.neighbour_feedback import NeighbourFeedback
+from sail_features.match.past import Past, PastEvent, PastInterest, build_block
+from sail_features.match.recent_contrast import RecentContrast
 from sail_features.match.similarity_histogram import SimilarityHistogram, equal_edges, fit_edges
 from sail_features.match.similarity_statistics import SimilarityStatistics
+from sail_features.match.top_similarities import TopSimilarities
+from sail_features.testing.feature_oracles import oracle_of
 from sail_features.testing.match_feature_suite import check_match_feature
-from sail_features.testing.oracles import oracle_of
 
+WHOLE_FAMILY = build_features(MatchConfig(), categories=True, interests=True)
 FEATURES = [
-    *build_features(MatchConfig()),
+    *WHOLE_FAMILY,
     *build_features(MatchConfig(histogram_bins=2, neighbours=1, half_life_days=0.5)),
     SimilarityHistogram(edges=(-0.9, 0.1, 0.12, 0.95)),
     NeighbourFeedback(neighbours=3),
+    NeighbourFeedback(neighbours=16),
+    TopSimilarities(k=16),
+    RecentContrast(recent_days=100),
+    Viewed(Contrast(), HistoryView(window_days=7)),
 ]
-
-
-def block(*histories: tuple[list[float], list[float], list[float]]) -> HistoryBlock:
-    """Return a block of one row a history: (similarities, weights, ages), newest first."""
-    width = max((len(history[0]) for history in histories), default=0)
-    arrays = [np.full((len(histories), width), np.nan, np.float32) for _ in range(3)]
-    seen = np.zeros((len(histories), width), bool)
-    for row, history in enumerate(histories):
-        seen[row, : len(history[0])] = True
-        for array, values in zip(arrays, history, strict=True):
-            array[row, : len(values)] = values
-    return HistoryBlock(*arrays, seen)
 
 
 def compute(feature, similarities, weights, ages=None) -> dict[str, float]:
     ages = [1.0] * len(weights) if ages is None else ages
-    values = feature.compute(block((similarities, weights, ages)))[0]
+    events = [PastEvent(*event) for event in zip(similarities, weights, ages, strict=True)]
+    return of(feature, Past(events))
+
+
+def of(feature, past: Past) -> dict[str, float]:
+    values = feature.compute(build_block(past))[0]
     return dict(zip(feature.columns, values.tolist(), strict=True))
 
 
@@ -52,30 +56,40 @@ def test_feature_keeps_the_promises_of_the_suite(feature):
     check_match_feature(feature, oracle_of(feature))
 
 
-number = st.floats(-1, 1, width=32).map(lambda value: round(value, 3))
-histories = st.lists(
-    st.lists(st.tuples(number, st.sampled_from([-1.0, -0.5, 0.0, 1.0, 2.0]), st.floats(0, 900))),
-    min_size=1,
-    max_size=6,
+number = st.floats(-1, 1, width=32).map(lambda value: round(value, 3)).map(np.float32).map(float)
+ages = st.integers(1, 900 * 8).map(lambda eighths: eighths / 8)
+past_events = st.builds(
+    PastEvent, number, st.sampled_from([-1.0, -0.5, 0.0, 1.0, 2.0]), ages, st.booleans()
+)
+past_interests = st.builds(
+    PastInterest, number, st.sampled_from([0.25, 0.5]), st.integers(1, 9), ages, number
+)
+pasts = st.builds(
+    Past,
+    st.lists(past_events).map(lambda events: sorted(events, key=lambda event: event.age_days)),
+    st.lists(past_interests, max_size=4),
+    st.integers(0, 3),
+    st.booleans(),
 )
 
 
-@given(histories=histories, feature=st.sampled_from(FEATURES))
-def test_feature_equals_its_oracle_on_any_histories(histories, feature):
-    rows = [tuple(map(list, zip(*history, strict=True))) or ([], [], []) for history in histories]
-    values = feature.compute(block(*rows))
-    for row, history in enumerate(rows):
-        rounded = [np.float32(part).tolist() for part in history]
-        expected = oracle_of(feature)(*rounded)
-        np.testing.assert_allclose(values[row], expected, rtol=2e-4, atol=1e-4)
+@given(rows=st.lists(pasts, min_size=1, max_size=6), feature=st.sampled_from(FEATURES))
+def test_feature_equals_its_oracle_on_any_histories(rows, feature):
+    values = feature.compute(build_block(*rows))
+    for found, past in zip(values, rows, strict=True):
+        np.testing.assert_allclose(found, oracle_of(feature)(past), rtol=2e-4, atol=1e-4)
 
 
-def test_history_without_slots_is_an_empty_history():
-    values = [feature.compute(block(([], [], []))) for feature in build_features(MatchConfig())]
-    found = dict(zip(columns_of(build_features(MatchConfig())), np.hstack(values)[0], strict=True))
+def test_only_counts_are_known_of_an_empty_history():
+    values = [feature.compute(build_block(Past())) for feature in WHOLE_FAMILY]
+    found = dict(zip(columns_of(WHOLE_FAMILY), np.hstack(values)[0], strict=True))
     counts = {name for name, value in found.items() if value == 0}
-    assert counts == {"history_count", "history_liked", "history_disliked"} | {
-        f"sim_tier_{band}" for band in range(10)
+    assert counts == {
+        "history_count",
+        "history_liked",
+        "history_disliked",
+        "category_count",
+        *(f"sim_tier_{band}" for band in range(10)),
     }
     assert all(math.isnan(value) for name, value in found.items() if name not in counts)
 
@@ -83,11 +97,8 @@ def test_history_without_slots_is_an_empty_history():
 # ---- statistics
 
 
-def test_padding_does_not_beat_a_true_similarity_below_zero():
-    found = SimilarityStatistics().compute(
-        block(([-0.5], [1.0], [1.0]), ([0.9, 0.9], [1.0, 1.0], [1.0, 2.0]))
-    )
-    assert found[0, 0] == np.float32(-0.5)
+def test_maximum_may_lie_below_zero():
+    assert compute(SimilarityStatistics(), [-0.5], [1])["sim_max"] == np.float32(-0.5)
 
 
 def test_top_means_take_fewer_where_there_are_fewer():
@@ -114,11 +125,18 @@ def test_deviation_of_one_event_is_zero():
     assert compute(SimilarityStatistics(), [0.7, 0.1], [1, -1])["sim_std"] == 0
 
 
-def test_empty_slot_far_in_the_future_does_not_reach_the_recency_mean():
-    """The kernel fills empty slots with event 0, which may be years younger than the row."""
-    rows = block(([0.5, 0.5], [1.0, 1.0], [1.0, 2.0]), ([0.5], [1.0], [1.0]))
-    rows.age_days[1, 1] = -20 * 365
-    assert SimilarityStatistics().compute(rows)[1].tolist() == [0.5, 0.5, 0.5, 0.5, 0, 0.5, 0.5]
+def test_top_similarities_descend_and_end_in_nulls():
+    found = compute(TopSimilarities(k=4), [0.25, 0.75, 1.0, 0.5], [1, 1, -1, 1])
+    assert list(found.values())[:3] == [0.75, 0.5, 0.25]
+    assert math.isnan(found["sim_top_4"])
+
+
+@pytest.mark.parametrize("k", [0, 17])
+def test_more_than_a_block_lists_is_refused(k):
+    with pytest.raises(ConfigError, match="1 to 16"):
+        TopSimilarities(k=k)
+    with pytest.raises(ConfigError, match="1 to 16"):
+        NeighbourFeedback(neighbours=k)
 
 
 # ---- contrast, neighbours, counts
@@ -161,14 +179,50 @@ def test_events_without_a_verdict_are_counted_and_not_liked():
     assert list(found.values()) == [3, 1, 1, 4]
 
 
+def test_recent_is_up_to_the_day():
+    found = compute(RecentContrast(recent_days=7), [0.5, 0.75, 0.25], [1, 1, 1], [1, 7, 7.001])
+    assert found["recent_contrast_mean"] == pytest.approx((0.5 + 0.75) / 2 - 0.25)
+    assert found["recent_contrast_max"] == pytest.approx(0.75 - 0.25)
+    only_recent = compute(RecentContrast(recent_days=7), [0.5], [1], [1])
+    assert all(math.isnan(value) for value in only_recent.values())
+
+
+def test_coverage_counts_events_without_a_vector():
+    assert of(HistoryCoverage(), Past([PastEvent(0.1)], unlisted=3)) == {"history_coverage": 0.25}
+    assert of(HistoryCoverage(), Past(unlisted=3)) == {"history_coverage": 0}
+
+
+# ---- categories and interests
+
+
+def test_target_without_a_category_matches_none():
+    past = Past([PastEvent(0.5, same_category=True)], categorised=False)
+    assert all(math.isnan(value) for value in of(CategoryMatch(), past).values())
+
+
+def test_disliked_items_of_the_category_count_and_are_not_similar():
+    found = of(CategoryMatch(), Past([PastEvent(0.9, -1, 4, same_category=True), PastEvent(0.5)]))
+    assert found["category_count"] == 1
+    assert found["category_share"] == 0.5
+    assert found["category_feedback"] == -1
+    assert found["category_age_days"] == 4
+    assert math.isnan(found["category_sim_max"])
+
+
+def test_of_equally_near_interests_the_weightier_counts():
+    light, heavy = PastInterest(0.5, 0.25, size=2), PastInterest(0.5, 0.75, size=6)
+    for order in ([light, heavy], [heavy, light]):
+        assert of(InterestMatch(), Past(interests=order))["interest_size"] == 6
+
+
 # ---- histogram
 
 
 def test_similarity_at_an_edge_belongs_to_the_band_above():
-    found = SimilarityHistogram(edges=(0.25, 0.5)).compute(
-        block(([0.25, 0.5, 0.24999, 1.0, -1.0], [1] * 5, [1] * 5))
+    found = compute(
+        SimilarityHistogram(edges=(0.25, 0.5)), [0.25, 0.5, 0.24999, 1.0, -1.0], [1] * 5
     )
-    assert found.tolist() == [[2, 1, 2]]
+    assert list(found.values()) == [2, 1, 2]
 
 
 @pytest.mark.parametrize("edges", [(), (0.5, 0.5), (0.5, 0.1), (0.1, 0.5, 0.4)])
@@ -220,13 +274,23 @@ def test_feature_set_id_changes_with_every_parameter():
         MatchConfig(histogram_bins=9),
         MatchConfig(half_life_days=29),
         MatchConfig(neighbours=9),
+        MatchConfig(top_similarities=4),
+        MatchConfig(recent_days=6),
+        MatchConfig(windows_days=(7,)),
+        MatchConfig(event_types=("buy",)),
     ]
     known = [build_features(config) for config in configs]
     known.append(build_features(MatchConfig(), edges=(0.1, 0.2)))
-    assert len({feature_set_id(features) for features in known}) == len(known)
+    known.append(build_features(MatchConfig(), categories=True))
+    ids = {feature_set_id(features) for features in known}
+    assert len(ids) == len(known)
     assert feature_set_id(build_features(MatchConfig())) == feature_set_id(known[0])
+    assert feature_set_id(known[0], dim=64) not in ids
 
 
-def test_no_two_features_share_a_column():
-    columns = columns_of(build_features(MatchConfig()))
-    assert len(set(columns)) == len(columns) == 7 + 3 + 1 + 10 + 4
+def test_no_two_columns_share_a_name_whatever_the_views():
+    plain = columns_of(WHOLE_FAMILY)
+    assert len(set(plain)) == len(plain) == 7 + 3 + 1 + 10 + 5 + 2 + 6 + 6 + 4 + 1
+    viewed = columns_of(build_features(MatchConfig(windows_days=(7, 30), event_types=("buy",))))
+    assert len(set(viewed)) == len(viewed) == 33 + 3 * (7 + 3 + 1 + 4)
+    assert {"sim_max_7d", "contrast_mean_30d", "history_count_buy"} < set(viewed)

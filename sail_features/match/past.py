@@ -1,0 +1,92 @@
+"""Blocks of a few rows from plain Python lists: for examples, tests and oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sail_features.history import US_PER_DAY
+from sail_features.match.block import HistoryBlock, InterestCells
+from sail_features.match.selection import ComparedRows, PastEvents, select_view
+
+
+class PastEvent(NamedTuple):
+    """One event that a row may see; the fields are those of `HistoryBlock`."""
+
+    similarity: float
+    weight: float = 1.0
+    age_days: float = 1.0
+    same_category: bool = False
+
+
+class PastInterest(NamedTuple):
+    """One interest that a row may see; the fields are those of `InterestCells`."""
+
+    similarity: float
+    weight: float = 1.0
+    size: float = 1.0
+    age_days: float = 1.0
+    feedback: float = 0.0
+
+
+@dataclass(frozen=True)
+class Past:
+    """All that one row may see.
+
+    Parameters
+    ----------
+    events : newest first.
+    interests : in any order.
+    unlisted : how many further events have no vector.
+    categorised : whether the target's category is known.
+    """
+
+    events: Sequence[PastEvent] = ()
+    interests: Sequence[PastInterest] = ()
+    unlisted: int = 0
+    categorised: bool = True
+
+
+def build_block(*rows: Past) -> HistoryBlock:
+    """Return the block of these rows.
+
+    Examples
+    --------
+    >>> block = build_block(Past([PastEvent(0.5), PastEvent(0.25, weight=-1)]), Past())
+    >>> block.similarity.tolist(), block.bounds.tolist()
+    ([0.5, 0.25], [[0, 1, 2, 2], [2, 2, 2, 2]])
+    """
+    events = [event for row in rows for event in reversed(row.events)]
+    similarity, weight, age_days, same_category = _columns(events, 4)
+    counts = [len(row.events) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    return select_view(
+        ComparedRows(
+            offsets[:-1],
+            offsets,
+            similarity,
+            np.zeros(len(rows), np.int64),
+            np.array([0 if row.categorised else -1 for row in rows], np.int64),
+            np.array([len(row.events) + row.unlisted for row in rows], np.int64),
+        ),
+        PastEvents(
+            np.rint(age_days.astype(np.float64) * -US_PER_DAY).astype(np.int64),
+            weight,
+            np.zeros(len(events), np.int64),
+            np.where(same_category > 0, 0, 1).astype(np.int64),
+        ),
+        _interest_cells(rows),
+    )
+
+
+def _interest_cells(rows: Sequence[Past]) -> InterestCells:
+    counts = [len(row.interests) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    return InterestCells(offsets, *_columns([i for row in rows for i in row.interests], 5))
+
+
+def _columns(rows: Sequence[tuple[float, ...]], width: int) -> list[np.ndarray]:
+    return list(np.array(rows, np.float32).reshape(len(rows), width).T.copy())
