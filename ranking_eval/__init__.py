@@ -8,14 +8,18 @@ The smallest use needs a frame and two lists of columns::
     found = evaluate(frame, Experiment("similarity", arms, placebo=None))
     found.summary()["lift"]["auc"]
 
+`calibrate` measures how much a seed alone changes a metric; give what it returns to
+`evaluate` for intervals that know it.
+
 Importing this package loads neither Feast, MLflow nor LightGBM: `retrieval` and
 `tracking` import the first two, and the third is loaded by the first fit.
 """
 
+from ranking_eval.calibrate import calibrate
 from ranking_eval.evaluate import evaluate
 from ranking_eval.evaluation import ArmResult, Evaluation
 from ranking_eval.experiment import Arm, Artefact, Experiment
-from ranking_eval.inference import Lift
+from ranking_eval.inference import Lift, TrainingNoise
 from ranking_eval.metrics import GroupedAuc, compute_auc, compute_grouped_auc, compute_log_loss
 from ranking_eval.split import Split, split_rows, warmup_end
 from ranking_eval.verdict import compute_verdict
@@ -29,6 +33,8 @@ __all__ = [
     "GroupedAuc",
     "Lift",
     "Split",
+    "TrainingNoise",
+    "calibrate",
     "compute_auc",
     "compute_grouped_auc",
     "compute_log_loss",

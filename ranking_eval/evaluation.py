@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ranking_eval.inference import Lift
@@ -51,6 +51,8 @@ class Evaluation:
     test_labels: Codes
     fingerprint: str
     """SHA-256 of times, users, labels and all arms' features."""
+    references: Mapping[str, float] = field(default_factory=dict)
+    """Standard error of the AUC lift by other methods, without training noise."""
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as JSON-able values; the same rows give the same summary."""
@@ -71,10 +73,11 @@ class Evaluation:
             "notes": list(self.notes),
             "banner": self.banner,
             "fingerprint": self.fingerprint,
+            "references": dict(self.references),
         }
 
 
-def _summarise(lifts: Lifts) -> dict[str, dict[str, float]]:
+def _summarise(lifts: Lifts) -> dict[str, dict[str, float | str]]:
     return {
         metric: {
             "delta": lift.delta,
@@ -83,6 +86,10 @@ def _summarise(lifts: Lifts) -> dict[str, dict[str, float]]:
             "standard_error": lift.standard_error,
             "effective_users": lift.effective_users,
             "seed_spread": lift.seed_spread,
+            "p_value": lift.p_value,
+            "detectable": lift.detectable,
+            "training_error": lift.training_error,
+            "training_noise": lift.training_noise,
         }
         for metric, lift in lifts.items()
     }

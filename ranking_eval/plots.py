@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from ranking_eval.evaluation import Evaluation
 from ranking_eval.inference import Lift
+from ranking_eval.metrics import compute_calibration_curve
 
 INK: Final = "#010203"
 """Drawn in place of the page's text colour, and replaced in the SVG."""
@@ -129,13 +130,13 @@ def draw_calibration(evaluation: Evaluation) -> str:
         figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
         panel = figure.subplots()
         for place, (name, arm) in enumerate(evaluation.arms.items()):
-            scores = arm.fit.scores.mean(axis=0)
-            bins = np.array_split(np.argsort(scores, kind="stable"), CALIBRATION_BINS)
-            filled = [rows for rows in bins if rows.size]
-            predicted = [scores[rows].mean() for rows in filled]
-            observed = [labels[rows].mean() for rows in filled]
+            curve = compute_calibration_curve(
+                labels, arm.fit.scores.mean(axis=0), bins=CALIBRATION_BINS
+            )
             colour = COLOURS[place % len(COLOURS)]
-            panel.plot(predicted, observed, "o-", color=colour, label=name, markersize=4)
+            panel.plot(
+                curve.predicted, curve.observed, "o-", color=colour, label=name, markersize=4
+            )
         panel.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle=":")
         panel.set_xlabel("mean prediction (seeds averaged)")
         panel.set_ylabel("share of label 1")

@@ -46,20 +46,27 @@ def load_frames(
     InputError
         No rows, a missing, mistyped or null id, time or label, or repeated keys.
     EvaluationError
-        Labels other than 0 and 1, or an arm without a frame or a column.
+        Labels other than 0 and 1, an arm without a frame or a column, or a cluster
+        column that is missing or has nulls.
     """
     names = [arm.name for arm in experiment.arms]
+    cluster = experiment.eval.cluster_by
     if isinstance(frame, Mapping):
         missing = [name for name in names if name not in frame]
         if missing:
             raise EvaluationError.bad_arms("frames", f"none for arm {', '.join(missing)}")
         for arm in experiment.arms:
             _check_columns(arm, frame[arm.name])
-        return {arm.name: load_rows(frame[arm.name], arm.columns) for arm in experiment.arms}
-    for arm in experiment.arms:
-        _check_columns(arm, frame)
-    features = [name for arm in experiment.arms for name in arm.columns]
-    return dict.fromkeys(names, load_rows(frame, features))
+        frames = {
+            arm.name: load_rows(frame[arm.name], (*arm.columns, cluster)) for arm in experiment.arms
+        }
+    else:
+        for arm in experiment.arms:
+            _check_columns(arm, frame)
+        features = [name for arm in experiment.arms for name in arm.columns]
+        frames = dict.fromkeys(names, load_rows(frame, (*features, cluster)))
+    _check_cluster(frames[experiment.control], cluster)
+    return frames
 
 
 def load_rows(frame: Frame, features: Collection[str] = ()) -> pa.Table:
@@ -91,14 +98,21 @@ def _check_columns(arm: Arm, frame: Frame) -> None:
         raise EvaluationError.missing_columns(arm.name, missing, existing)
 
 
+def _check_cluster(rows: pa.Table, column: str) -> None:
+    if column not in rows.column_names:
+        raise EvaluationError.bad_cluster(column, "no such column")
+    if rows[column].null_count:
+        raise EvaluationError.bad_cluster(column, f"{rows[column].null_count} rows are null")
+
+
 def read_labels(rows: pa.Table) -> Codes:
     """Return the label of each row."""
     return np.asarray(rows[c.LABEL].to_numpy()).astype(np.int64)
 
 
-def read_users(rows: pa.Table) -> Codes:
-    """Return the user of each row as codes 0, 1, ... that all occur."""
-    encoded = rows[c.USER_ID].combine_chunks().dictionary_encode()
+def read_codes(rows: pa.Table, column: str) -> Codes:
+    """Return a column without nulls as codes 0, 1, ... that all occur."""
+    encoded = rows[column].combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.to_numpy()).astype(np.int64)
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from ranking_eval.evaluation import Evaluation
-from ranking_eval.inference import Lift
+from ranking_eval.inference import TOO_FEW_USERS, Lift
 
 
 def is_credible(evaluation: Evaluation) -> bool:
     """Say whether the AUC is lifted beyond noise, and beyond what the placebo does.
 
-    Without a placebo arm nothing is credible, nor is a lift that grouped AUC pays for:
-    one that ranks users against each other, and each user's items worse.
+    Without a placebo arm nothing is credible, nor with fewer than `TOO_FEW_USERS`
+    effective users, nor is a lift that grouped AUC pays for: one that ranks users
+    against each other, and each user's items worse.
     """
     over_placebo = evaluation.lift_over_placebo.get("auc")
-    if over_placebo is None or is_grouped_auc_harmed(evaluation):
+    if over_placebo is None or has_too_few_users(evaluation) or is_grouped_auc_harmed(evaluation):
         return False
     return min(evaluation.lift["auc"].low, over_placebo.low) > 0
+
+
+def has_too_few_users(evaluation: Evaluation) -> bool:
+    """Say whether there are too few effective users for any verdict."""
+    return evaluation.lift["auc"].effective_users < TOO_FEW_USERS
 
 
 def is_grouped_auc_harmed(evaluation: Evaluation) -> bool:
@@ -28,6 +34,11 @@ def compute_verdict(evaluation: Evaluation) -> str:
     lift, over_placebo = evaluation.lift["auc"], evaluation.lift_over_placebo.get("auc")
     if over_placebo is None:
         return f"no verdict without a placebo arm: {format_lift(lift)} AUC"
+    if has_too_few_users(evaluation):
+        return (
+            f"no verdict from {lift.effective_users:.1f} effective users (at least "
+            f"{TOO_FEW_USERS} are needed): {format_lift(lift)} AUC"
+        )
     word = "credible lift of" if is_credible(evaluation) else "no credible lift:"
     verdict = f"{word} {format_lift(lift)} AUC; placebo {format_lift(evaluation.placebo['auc'])}"
     if lift.low > 0 >= over_placebo.low:

@@ -177,6 +177,8 @@ class EvalConfig(Section):
     params: dict[str, float | int | str | bool] = Field(default_factory=dict)
     max_rows: int = Field(default=500_000, ge=100)
     """Above this many impressions, whole users are sampled by hash."""
+    cluster_by: str = "user_id"
+    """Column of what was sampled: rows that share a value are not independent."""
 
     @model_validator(mode="after")
     def _leave_room_for_training(self) -> Self:

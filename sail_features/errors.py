@@ -528,6 +528,33 @@ class EvaluationError(SailError, ValueError):
         return cls.say(where, reason, hint="judge on more users, or on a longer test period")
 
     @classmethod
+    def too_few_fits(cls, fits: int, fewest: int) -> Self:
+        """Build the error for a calibration on too few fits to know their variance."""
+        return cls.say(
+            "calibration",
+            f"{fits} fits, expected at least {fewest}",
+            hint=f"give --fits {fewest} or more",
+        )
+
+    @classmethod
+    def noise_unreadable(cls, path: object, reason: object) -> Self:
+        """Build the error for a file of training noise that can't be read."""
+        return cls.say(
+            str(path),
+            f"can't be read: {reason}",
+            hint="remove it and run `sail-features eval calibrate` again",
+        )
+
+    @classmethod
+    def bad_cluster(cls, column: str, problem: str) -> Self:
+        """Build the error for a column that can't say which rows belong together."""
+        return cls.say(
+            f"eval.cluster_by: {column}",
+            problem,
+            hint="name a column of ids without nulls, such as user_id or request_id",
+        )
+
+    @classmethod
     def empty_part(cls, part: str, begin: object, end: object) -> Self:
         """Build the error for a part of the time split without rows."""
         return cls.say(

@@ -13,7 +13,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ranking_eval import Arm, Artefact, Evaluation, Experiment, compute_verdict, evaluate
+import pyarrow as pa
+
+from ranking_eval import (
+    Arm,
+    Artefact,
+    Evaluation,
+    Experiment,
+    TrainingNoise,
+    calibrate,
+    compute_verdict,
+    evaluate,
+)
+from ranking_eval.inference import load_training_noise
 from ranking_eval.report import write_report
 from ranking_eval.retrieval import retrieve
 from ranking_eval.tracking import log_evaluation
@@ -57,17 +69,11 @@ def run_experiment(
     LeakageError, EvaluationError
         The arms can't be compared, or know what they could not have known.
     """
-    impressions = store.read("impressions").select(list(IMPRESSION_COLUMNS))
-    dataset = str(store.latest("impressions").lineage["dataset"])
-    with meter.step("join") as step:
-        feast = open_feature_store(repo)
-        joined, arms = retrieve(feast, impressions, SERVICES, lag=config.history.lag)
-        step.say(f"{joined.num_rows:,} rows, {joined.num_columns} columns, through Feast")
-    experiment = Experiment(
-        name=dataset, arms=arms, eval=config.eval, artefacts=list_artefacts(store)
-    )
+    noise = load_training_noise(noise_path(config))
+    joined, experiment = _join(store, repo, config, meter)
+    dataset, arms = experiment.name, experiment.arms
     with meter.step("judge") as step:
-        evaluation = evaluate(joined, experiment)
+        evaluation = evaluate(joined, experiment, noise=noise)
         step.say(f"{len(arms)} arms x {len(config.eval.seeds)} seeds, {_sizes(arms)} columns")
     report = config.workspace / "report.html"
     with meter.step("report") as step:
@@ -83,6 +89,42 @@ def run_experiment(
     summary = _summarise(evaluation, dataset, meter, notes)
     _write_json(config.workspace / "summary.json", summary)
     return Outcome(evaluation, summary, report, run_id)
+
+
+def run_calibration(
+    store: TableStore, repo: Path, config: SailConfig, meter: StepMeter, *, fits: int
+) -> TrainingNoise:
+    """Fit control with many seeds and write how much a seed alone changes each metric.
+
+    Later runs of `run_experiment` on the same rows and parameters read it.
+    """
+    joined, experiment = _join(store, repo, config, meter)
+    with meter.step("calibrate") as step:
+        noise = calibrate(joined, experiment, fits=fits)
+        noise.write(noise_path(config))
+        step.say(f"control fitted with {fits} seeds")
+    return noise
+
+
+def noise_path(config: SailConfig) -> Path:
+    """Return where the workspace's training noise is kept."""
+    return config.workspace / "training_noise.json"
+
+
+def _join(
+    store: TableStore, repo: Path, config: SailConfig, meter: StepMeter
+) -> tuple[pa.Table, Experiment]:
+    """Return the impressions with the features of all arms, and the experiment."""
+    impressions = store.read("impressions")
+    wanted = {*IMPRESSION_COLUMNS, config.eval.cluster_by}
+    impressions = impressions.select([n for n in impressions.column_names if n in wanted])
+    dataset = str(store.latest("impressions").lineage["dataset"])
+    with meter.step("join") as step:
+        feast = open_feature_store(repo)
+        joined, arms = retrieve(feast, impressions, SERVICES, lag=config.history.lag)
+        step.say(f"{joined.num_rows:,} rows, {joined.num_columns} columns, through Feast")
+    artefacts = list_artefacts(store)
+    return joined, Experiment(name=dataset, arms=arms, eval=config.eval, artefacts=artefacts)
 
 
 def tracking_uri(config: SailConfig) -> str:

@@ -1,4 +1,4 @@
-"""What every metric asks of its arrays, and the two encodings that make them fast."""
+"""What every metric asks of its arrays."""
 
 from __future__ import annotations
 
@@ -38,21 +38,38 @@ def check_scored(where: str, labels: ArrayLike, scores: ArrayLike) -> tuple[Flag
     return positive, values
 
 
-def check_both_labels(where: str, positive: Flags) -> None:
-    """Raise `EvaluationError` where all labels are the same."""
-    if positive.all() or not positive.any():
-        raise EvaluationError.one_class(where, int(positive[0]), positive.size)
+def check_weights(where: str, weights: ArrayLike | None, rows: int) -> Floats:
+    """Return one weight a row as float64; None weighs every row by 1.
 
-
-def compute_ranks(scores: Floats) -> Codes:
-    """Return each score's place among the distinct scores, from 0; ties share a place.
-
-    Examples
-    --------
-    >>> compute_ranks(np.array([0.5, 0.1, 0.5])).tolist()
-    [1, 0, 1]
+    Raises
+    ------
+    EvaluationError
+        There isn't one weight a row, one is negative or not finite, or all are 0.
     """
-    return np.unique(scores, return_inverse=True)[1]
+    if weights is None:
+        return np.ones(rows)
+    given = np.asarray(weights, dtype=np.float64)
+    if given.shape != (rows,):
+        raise EvaluationError.bad_arrays(where, f"weights {given.shape} for {rows} rows")
+    if not (np.isfinite(given).all() and (given >= 0).all()):
+        raise EvaluationError.bad_arrays(where, "a weight is negative or not finite")
+    if not given.any():
+        raise EvaluationError.bad_arrays(where, "every weight is 0")
+    return given
+
+
+def check_both_labels(where: str, positive: Flags, weights: Floats | None = None) -> None:
+    """Raise `EvaluationError` where all labels are the same; rows of weight 0 don't count."""
+    counted = positive if weights is None else positive[weights > 0]
+    if counted.all() or not counted.any():
+        raise EvaluationError.one_class(where, int(counted.any()), counted.size)
+
+
+def check_probabilities(where: str, values: Floats) -> None:
+    """Raise `EvaluationError` where a value lies outside 0 to 1."""
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        raise EvaluationError.bad_arrays(where, f"{outside.sum()} probabilities lie outside 0 to 1")
 
 
 def sum_by_group(values: ArrayLike, groups: Codes, size: int) -> Floats:
@@ -73,5 +90,5 @@ def compute_codes(groups: ArrayLike, rows: int) -> Codes:
         raise EvaluationError.bad_arrays("groups", f"{given.shape} for {rows} rows")
     is_code = given.dtype.kind in "iu" and given.min() >= 0
     if is_code and given.max() < SPARSE_FACTOR * rows:
-        return given.astype(np.int64)
+        return given.astype(np.int64, copy=False)
     return np.unique(given, return_inverse=True)[1]

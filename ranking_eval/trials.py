@@ -1,0 +1,121 @@
+"""What comes before any judgement: rows checked and split, and an arm's fits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ranking_eval.experiment import Arm, Experiment
+from ranking_eval.guards import (
+    check_available,
+    check_feature_times,
+    check_same_rows,
+    check_trained_until,
+)
+from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
+from ranking_eval.matrix import build_matrix
+from ranking_eval.metrics.arrays import Codes, Floats
+from ranking_eval.ranker import Fit, fit_ranker
+from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
+from ranking_eval.split import Split, split_rows
+from ranking_eval.times import to_datetime, to_microseconds
+from sail_features import columns as c
+from sail_features.config import EvalConfig
+
+
+class Setting(NamedTuple):
+    """What all arms share: the rows of each, their labels and split, and what is judged."""
+
+    experiment: Experiment
+    frames: Mapping[str, pa.Table]
+    labels: Codes
+    split: Split
+    judged: JudgedRows
+    checks: tuple[str, ...]
+
+    @property
+    def rows(self) -> pa.Table:
+        """The rows of control."""
+        return self.frames[self.experiment.control]
+
+    @property
+    def tested(self) -> pa.Table:
+        """The test rows of control."""
+        return self.rows.take(pa.array(self.split.test))
+
+
+class Trial(NamedTuple):
+    """An arm's fits, the rows of unseen categories by column, and a hash of its features."""
+
+    fit: Fit
+    unseen: Mapping[str, int]
+    digest: bytes
+
+
+def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setting:
+    """Load, check and split the rows; raise what would make a judgement worthless.
+
+    Raises
+    ------
+    LeakageError, EvaluationError, InputError
+        As `ranking_eval.evaluate` says.
+    """
+    frames = load_frames(frame, experiment)
+    rows = frames[experiment.control]
+    labels = read_labels(rows)
+    split = split_rows(rows[c.EVENT_TIMESTAMP], labels, experiment.eval)
+    tested = rows.take(pa.array(split.test))
+    judged = JudgedRows.of(
+        labels[split.test] == 1,
+        users=read_codes(tested, c.USER_ID),
+        requests=read_codes(tested, c.REQUEST_ID),
+        clusters=read_codes(tested, experiment.eval.cluster_by),
+    )
+    setting = Setting(
+        experiment, frames, labels, split, judged, _run_guards(frames, experiment, split)
+    )
+    measure(setting, {"constant": np.zeros((1, split.test.size))})
+    return setting
+
+
+def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:
+    """Fit one ranker a seed on an arm's columns."""
+    rows, split = setting.frames[arm.name], setting.split
+    matrix = build_matrix(rows, setting.experiment.ordered_columns(arm), split.train)
+    fit = fit_ranker(matrix, setting.labels, split, config)
+    digest = hashlib.sha256("\n".join(matrix.columns).encode())
+    digest.update(np.ascontiguousarray(matrix.values).view(np.uint8).data)
+    return Trial(fit, matrix.unseen, digest.digest())
+
+
+def measure(setting: Setting, scores: Mapping[str, Floats]) -> InfluenceMatrix:
+    """Compute every reported metric of each arm's scores, shape (seeds, test rows)."""
+    return build_influence_matrix(setting.judged, scores, REPORTED)
+
+
+def compute_noise_fingerprint(setting: Setting, control: Trial) -> str:
+    """Return a hash of what training noise depends on: control's rows and parameters."""
+    digest = hashlib.sha256(control.digest)
+    digest.update(setting.labels.tobytes())
+    digest.update(setting.judged.clusters.tobytes())
+    digest.update(setting.experiment.eval.model_dump_json(exclude={"seeds"}).encode())
+    return digest.hexdigest()
+
+
+def _run_guards(
+    frames: Mapping[str, pa.Table], experiment: Experiment, split: Split
+) -> tuple[str, ...]:
+    """Raise at the first leak; return what was checked, in sentences."""
+    distinct = list({id(rows): rows for rows in frames.values()}.values())
+    times = to_microseconds(distinct[0][c.EVENT_TIMESTAMP])
+    first_training_row = to_datetime(times[split.train].min())
+    return (
+        check_same_rows(frames),
+        *(check_feature_times(rows) for rows in distinct),
+        *(check_available(rows) for rows in distinct),
+        check_trained_until(experiment.artefacts, first_training_row),
+    )
