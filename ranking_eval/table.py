@@ -39,13 +39,16 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         for metric, name in METRICS.items():
             if metric in summary.get(comparison, {}):
                 table.add_row(f"{words}: {name}", _format(summary[comparison][metric]))
+    detectable = summary["lift"].get("auc", {}).get("detectable")
+    if detectable:
+        table.add_row("smallest lift of AUC that would be seen", f"{format_delta(detectable)}")
     table.add_section()
     for step, cost in summary.get("steps", {}).items():
         table.add_row(Text(step), f"{cost['seconds']:.1f} s  {cost['peak_gb']:.2f} GB")
     console.print(table)
     if "verdict" in summary:
         console.print(Text(str(summary["verdict"]), style="bold"))
-    console.print("Lifts are differences to control with 95 % intervals by user.", style="dim")
+    console.print("Lifts are differences to control with 95 % intervals.", style="dim")
 
 
 def _format(lift: Mapping[str, float]) -> str:

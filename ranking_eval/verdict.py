@@ -40,7 +40,10 @@ def compute_verdict(evaluation: Evaluation) -> str:
             f"{TOO_FEW_USERS} are needed): {format_lift(lift)} AUC"
         )
     word = "credible lift of" if is_credible(evaluation) else "no credible lift:"
-    verdict = f"{word} {format_lift(lift)} AUC; placebo {format_lift(evaluation.placebo['auc'])}"
+    verdict = f"{word} {format_lift(lift)} AUC"
+    if lift.low <= 0 <= lift.high:
+        verdict += f"; could have seen {format_delta(lift.detectable)}"
+    verdict += f"; placebo {format_lift(evaluation.placebo['auc'])}"
     if lift.low > 0 >= over_placebo.low:
         verdict += f"; the placebo shares it: treatment - placebo {format_lift(over_placebo)}"
     if lift.low > 0 and is_grouped_auc_harmed(evaluation):
