@@ -1,6 +1,11 @@
 """What each arm of the ranker is trained on and served with."""
 
-from views import user_item_baseline, user_item_match, user_item_match_placebo
+from views import (
+    user_item_baseline,
+    user_item_match,
+    user_item_match_online,
+    user_item_match_placebo,
+)
 
 from sail_features.feast_plugin import ranker_service
 
@@ -19,4 +24,11 @@ if user_item_match_placebo is not None:
         "ranker_placebo",
         [user_item_baseline, user_item_match_placebo],
         description="Ordinary features and a match of permuted vectors, to lift nothing.",
+    )
+if user_item_match_online is not None:
+    ranker_online = ranker_service(
+        "ranker_online",
+        # Under the name that the features have in training.
+        [user_item_match_online.with_name("user_item_match")],
+        description="The content match of a request, computed when it is asked for.",
     )

@@ -8,6 +8,7 @@ from sail_features.feast_plugin import (
     item_embedding_view,
     match_placebo_view,
     match_view,
+    on_demand_match_view,
     user_history_view,
     user_interest_view,
 )
@@ -18,3 +19,4 @@ user_interest = user_interest_view(tables, user)
 user_item_baseline = baseline_view(tables, user, item)
 user_item_match = match_view(tables, user, item)
 user_item_match_placebo = match_placebo_view(tables, user, item)
+user_item_match_online = on_demand_match_view(tables, user_history, item_embedding, user_interest)

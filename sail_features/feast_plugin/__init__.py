@@ -11,6 +11,7 @@ is lost. `stores` has the offline store, `doctor` what tells good ones from othe
 """
 
 from sail_features.feast_plugin.entities import item_entity, user_entity
+from sail_features.feast_plugin.on_demand_match import on_demand_match_view, warm_up
 from sail_features.feast_plugin.store import apply_repo, materialize, open_feature_store
 from sail_features.feast_plugin.views import (
     baseline_view,
@@ -30,9 +31,11 @@ __all__ = [
     "match_placebo_view",
     "match_view",
     "materialize",
+    "on_demand_match_view",
     "open_feature_store",
     "ranker_service",
     "user_entity",
     "user_history_view",
     "user_interest_view",
+    "warm_up",
 ]

@@ -121,13 +121,20 @@ def _encode(
         event_vector_row,
         _kinds(feedback, event_types_of(features)),
     )
-    mined = None if interests is None else _snapshots(interests, owner[0], vectors.dim)
+    mined = None if interests is None else snapshots_of(interests, owner[0], vectors.dim)
     return MatchRows(user, vector_row[item], us_of(rows[c.EVENT_TIMESTAMP])), log, mined
 
 
-def _snapshots(interests: pa.Table, owner: NDArray[np.int64], dim: int) -> InterestSnapshots:
-    """Return the interests, their vectors cut to the numbers that are compared."""
-    stored = interests[c.DIM][0].as_py() if interests.num_rows else dim
+def snapshots_of(interests: pa.Table, owner: NDArray[np.int64], dim: int) -> InterestSnapshots:
+    """Return rows of ``user_interest``, their vectors cut to the ``dim`` numbers compared.
+
+    Parameters
+    ----------
+    owner : shape (rows,), each row's user as the code that rows and events use.
+    """
+    stored = dim
+    if c.DIM in interests.column_names and interests.num_rows:
+        stored = interests[c.DIM][0].as_py()
     mined = build_snapshots(interests, owner, stored)
     return replace(mined, vectors=normalise(mined.vectors[:, :dim])) if dim < stored else mined
 

@@ -109,9 +109,13 @@ def compute_match(
         values[ordered.rows.item[stretch] < 0] = np.nan
         result.values[ordered.order[stretch]] = values
 
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(fill, ordered.blocks()):
-            pass
+    if threads == 1:  # a thread costs a request more than its cosines
+        for stretch in ordered.blocks():
+            fill(stretch)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(fill, ordered.blocks()):
+                pass
     result.feature_time_us[ordered.order] = ordered.feature_time_us()
     result.available_at_us[ordered.order] = ordered.available_at_us(table)
     return result
