@@ -54,7 +54,7 @@ def repo(
     worlds.random_world(4, ids=ids, negatives="popularity").publish(tables, HISTORY_END)
     shown = worlds.impressions(random_impressions(ids))
     worlds.publish(tables, "impressions", shown, since=HISTORY_END, negatives="popularity")
-    run_encode(spark, tables, CONFIG, as_of=AS_OF)
+    run_encode(spark, tables, CONFIG, as_of=HISTORY_END)
     run_history(spark, tables, CONFIG, as_of=HISTORY_END)
     run_interests(spark, tables, CONFIG, as_of=HISTORY_END)
     run_match(spark, tables, CONFIG, as_of=AS_OF, since=HISTORY_END)
@@ -319,10 +319,11 @@ def test_features_of_event_types_are_refused(repo: Path, tmp_path: Path) -> None
 
 
 def rewritten(repo: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> TableStore:
-    """Return the match table with another manifest."""
+    """Return the tables, the match table with another manifest."""
     copy = folder / "tables"
-    shutil.copytree(repo.parent / "build" / "tables" / "user_item_match", copy / "user_item_match")
-    (path,) = copy.rglob("_manifest.json")
+    for name in (SERVED, "user_interest"):
+        shutil.copytree(repo.parent / "build" / "tables" / name, copy / name)
+    (path,) = (copy / SERVED).rglob("_manifest.json")
     manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
