@@ -44,7 +44,11 @@ ROWS = 3_000
 SERVED = "user_item_match"
 
 
-@pytest.fixture(scope="module", params=[str, int], ids=["string ids", "integer ids"])
+@pytest.fixture(
+    scope="module",
+    params=[str, pytest.param(int, marks=pytest.mark.slow)],
+    ids=["string ids", "integer ids"],
+)
 def repo(
     request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
