@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-SIGN: Final = np.int32(-(2**31))
-SHIFT: Final = np.float32(2.0**112)
-"""Between the exponents of a float16's bits read as a float32, and of its value."""
+from sail_features.float16 import half_to_single, stored_bits
 
 
 def gather_vectors(vectors: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -22,8 +20,7 @@ def gather_vectors(vectors: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np
 
     Notes
     -----
-    Bit-equal to numpy's conversion, which takes 3 ns a value; this one shifts bits and
-    multiplies by a power of 2, in SIMD instructions, at a fifth of that.
+    Bit-equal to numpy's conversion, at a fifth of its time.
 
     Examples
     --------
@@ -34,7 +31,7 @@ def gather_vectors(vectors: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np
     if vectors.dtype != np.float16:
         return vectors[rows].astype(np.float32)
     out = np.empty((len(rows), vectors.shape[1]), np.float32)
-    _decode(vectors.view(np.int16), rows, out)
+    _decode(stored_bits(vectors), rows, out)
     return out
 
 
@@ -44,7 +41,4 @@ def _decode(halves: NDArray[np.int16], rows: NDArray[np.int64], out: NDArray[np.
     for place in prange(len(rows)):
         half, values = halves[rows[place]], out[place]
         for column in range(len(half)):
-            # Extended to 32 bits, so that the sign is where a float32 has it.
-            bits = np.int32(half[column])
-            size = np.int32(np.int32(bits & np.int32(0x7FFF)) << np.int32(13))
-            values[column] = np.int32((bits & SIGN) | size).view(np.float32) * SHIFT
+            values[column] = half_to_single(half[column])

@@ -16,6 +16,7 @@ from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from sail_features.float16 import half_to_single, stored_bits
 from sail_features.match.tile import (
     LANES,
     TILE_EVENTS,
@@ -32,8 +33,6 @@ EVENTS_AHEAD: Final = 128
 """Events held beyond the longest history, so that a user's are fetched once."""
 WASTE: Final = 1.5
 """Pairs that a tile may compute for each pair that is needed."""
-HALF_TO_SINGLE: Final = np.float32(2.0**112)
-"""Moves the exponent of float16, biased by 15, to that of float32, biased by 127."""
 
 
 class Similarity(Protocol):
@@ -86,14 +85,8 @@ def compute_similarity(
     """
     out = np.empty(int((stop - start).sum()), np.float32)
     if len(out):
-        _compare(_stored(targets), target, _stored(histories), history, start, stop, out)
+        _compare(stored_bits(targets), target, stored_bits(histories), history, start, stop, out)
     return out
-
-
-def _stored(vectors: NDArray[Any]) -> NDArray[Any]:
-    """Return float16 as the bits that compiled code reads it by."""
-    plain = np.asarray(vectors)
-    return plain.view(np.uint16) if plain.dtype == np.float16 else plain
 
 
 def _to_single(stored: Any) -> Any:
@@ -102,15 +95,11 @@ def _to_single(stored: Any) -> Any:
 
 @overload(_to_single)
 def _to_single_of(stored: Any) -> Callable[[Any], Any]:
-    return _half_to_single if stored == types.uint16 else _as_it_is
+    return _half_to_single if stored == types.int16 else _as_it_is
 
 
 def _half_to_single(stored: Any) -> Any:
-    """Return the number whose float16 bits these are; exact for all finite ones."""
-    bits = np.uint32(stored)
-    shifted = np.uint32((bits & np.uint32(0x7FFF)) << np.uint32(13)).view(np.float32)
-    size = np.float32(shifted * HALF_TO_SINGLE).view(np.uint32)
-    return np.uint32(size | ((bits & np.uint32(0x8000)) << np.uint32(16))).view(np.float32)
+    return half_to_single(stored)
 
 
 def _as_it_is(stored: Any) -> Any:
