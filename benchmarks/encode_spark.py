@@ -44,8 +44,8 @@ from sail_features.encoders.transformer_text import TransformerTextEncoder
 from sail_features.schemas import ITEMS, conform
 from sail_features.spark.contents import CONTENT
 from sail_features.spark.encode import run_encode
-from sail_features.spark.encode_task import ENCODED, encode_windows
-from sail_features.spark.session import build_session
+from sail_features.spark.encode_task import ENCODED, contents_in, encode_windows
+from sail_features.spark.session import ON_THIS_MACHINE, build_session
 from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
 
@@ -60,7 +60,16 @@ DIM: Final = 384
 ROUNDS: Final = 2
 NIGHT: Final = datetime(2026, 1, 2, tzinfo=UTC)
 
-SPARK: Final = SparkConfig(master=f"local[{PROCESSES},4]", driver_memory="1g")
+# Java takes its whole heap at once, as a container's Java may: what grows is what matters.
+SPARK: Final = SparkConfig(
+    master=f"local[{PROCESSES},4]",
+    driver_memory="1g",
+    conf={
+        "spark.driver.extraJavaOptions": " ".join(
+            [ON_THIS_MACHINE["spark.driver.extraJavaOptions"], "-Xms1g", "-XX:+AlwaysPreTouch"]
+        )
+    },
+)
 
 
 def many_texts(count: int) -> list[str]:
@@ -172,7 +181,7 @@ class NoModel:
 
 def by_arrow(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Do all that the job's task does, but compute."""
-    return encode_windows(batches, EncodePipeline(NoModel(), budget=1 << 20))
+    return encode_windows(batches, EncodePipeline(NoModel(), budget=1 << 20), contents_in)
 
 
 def by_pandas(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -217,15 +226,27 @@ def transport_bars(spark: SparkSession, folder: Path) -> tuple[list[Bar], dict[s
 # ---- 4: memory
 
 
+def put_many(folder: Path, size: int) -> None:
+    """Publish items of distinct texts over a thousand words, which the encoder keeps at once."""
+    texts = [f"item {n // 1000} of {n % 1000}" for n in range(size)]
+    put_items(TableStore(folder), texts, NIGHT)
+
+
 def memory_bars(spark: SparkSession, folder: Path) -> tuple[list[Bar], dict[str, Any]]:
-    """Return how the memory of all processes grows with the table."""
+    """Return how the memory of all processes grows with the table.
+
+    Items are written by a process of their own, whose memory is none of the job's.
+    """
     encoder = EncoderConfig(kind="hash", dim=DIM)
     config = SailConfig(encoder=encoder, spark=SPARK)
     meter = StepMeter(Console())
     workers = {}
     for size in (SIZES[0], *SIZES):  # the first warms up: Java keeps what it once took
-        store = TableStore(folder / f"memory-{len(meter.steps)}")
-        put_items(store, [f"item {n} of {n % 977}" for n in range(size)], NIGHT)
+        table = folder / f"memory-{len(meter.steps)}"
+        writer = multiprocessing.get_context("spawn").Process(target=put_many, args=(table, size))
+        writer.start()
+        writer.join()
+        store = TableStore(table)
         with meter.step(f"{size} items, {len(meter.steps)}"):
             manifest = run_encode(spark, store, config, as_of=NIGHT)
         workers[size] = manifest.lineage["summary"]["peak_memory_gb"]

@@ -123,7 +123,8 @@ class AudioEncoder:
 
     def _prepare_one(self, content: Content) -> NDArray[np.float32]:
         rate = self._extractor.sampling_rate
-        sound, own_rate = decode_sound(self.reader.read(content))
+        (data,) = self.reader.read_each(content, 1)
+        sound, own_rate = decode_sound(data)
         chunks = cut_chunks(resample(sound, own_rate, rate), rate)
         features = self._extractor(
             chunks,

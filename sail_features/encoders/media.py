@@ -6,9 +6,10 @@ link), a pipe, a device or a file of gigabytes is refused before a decoder sees 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,14 @@ MAX_BYTES: Final = 64 << 20
 
 class RefusedError(Exception):
     """Raised inside ``prepare`` with the reason; never leaves it."""
+
+
+@dataclass(frozen=True)
+class HashedFiles:
+    """An item's files with the hash that they had when they were first read."""
+
+    files: Content
+    content_hash: str
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,37 @@ class MediaReader:
     root: Path | None = None
     max_bytes: int = MAX_BYTES
 
+    def read_each(self, content: Content, limit: int) -> Iterator[bytes]:
+        """Yield the bytes of each of an item's files, one in memory at a time.
+
+        Raises
+        ------
+        RefusedError
+            A file can't be read, there are none or more than ``limit``, or, after the
+            last one, they are no longer those that were hashed.
+        """
+        if not isinstance(content, HashedFiles):
+            yield from map(self.read, as_sources(content, limit))
+            return
+        digests = []
+        for data in map(self.read, as_sources(content.files, limit)):
+            digests.append(hashlib.sha256(data))
+            yield data
+        if _join(digests) != content.content_hash:
+            raise RefusedError("file was replaced while the job ran")
+
+    def hash(self, content: Content, limit: int) -> str:
+        """Return the SHA-256 of an item's bytes; of frames, that of their hashes.
+
+        Raises
+        ------
+        RefusedError
+            As in `read_each`.
+        """
+        return _join([hashlib.sha256(data) for data in self.read_each(content, limit)])
+
     def read(self, source: Content) -> bytes:
-        """Return the bytes.
+        """Return the bytes of one file.
 
         Raises
         ------
@@ -83,6 +121,12 @@ class MediaReader:
         return data
 
 
+def _join(digests: Sequence[Any]) -> str:
+    if len(digests) == 1:
+        return str(digests[0].hexdigest())
+    return hashlib.sha256(b"".join(one.digest() for one in digests)).hexdigest()
+
+
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise RefusedError("not a regular file")
@@ -121,12 +165,12 @@ def as_sources(content: Content, limit: int) -> list[Content]:
     Raises
     ------
     RefusedError
-        No frames, or more than ``limit``.
+        No files, or more than ``limit``.
     """
     if not isinstance(content, list | tuple):
         return [content]
     if not content:
         raise RefusedError("no file")
     if len(content) > limit:
-        raise RefusedError(f"more than {limit} frames")
+        raise RefusedError(f"more than {limit} files")
     return list(content)

@@ -30,7 +30,6 @@ from sail_features.encoders.media import (
     BYTES_ONLY,
     MediaReader,
     RefusedError,
-    as_sources,
     prepare_each,
 )
 from sail_features.encoders.pipeline import encode_or_raise
@@ -129,16 +128,15 @@ class VisionEncoder:
         return prepare_each(self._prepare_one, contents, threads=threads, kind="image")
 
     def _prepare_one(self, content: Content) -> NDArray[np.uint8]:
-        images = [self._decode(source) for source in as_sources(content, MAX_FRAMES)]
+        images = [self._decode(data) for data in self.reader.read_each(content, MAX_FRAMES)]
         resized = self._processor(
             images=images, do_rescale=False, do_normalize=False, return_tensors="np"
         )["pixel_values"]
         return np.asarray(resized, np.uint8)
 
-    def _decode(self, source: Content) -> Any:
+    def _decode(self, data: bytes) -> Any:
         from PIL import Image, ImageOps
 
-        data = self.reader.read(source)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 0):
                 raise RefusedError("image has too many pixels")

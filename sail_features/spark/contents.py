@@ -1,13 +1,13 @@
 """What is to be encoded: each new item's content, and the hash that it is known by.
 
 A text is hashed by Spark. A file is read once by its item's first run and known by the
-hash of its bytes, so that copies and renamed files are encoded once. A file replaced in
-place under the same item row isn't noticed: what changes gets a new row of items.
+hash of its bytes, so that copies and renamed files are encoded once; the encode task
+checks it when it decodes. A file replaced in place after its item was encoded isn't
+noticed: what changes gets a new row of items.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +20,7 @@ from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
 from sail_features import columns as c
 from sail_features.config import EncoderConfig
-from sail_features.encoders.media import MediaReader, RefusedError, as_sources
+from sail_features.encoders.media import MediaReader, RefusedError
 from sail_features.encoders.vision import MAX_FRAMES
 from sail_features.errors import ConfigError, InputError
 
@@ -144,14 +144,8 @@ def hash_media(batch: pa.RecordBatch, reader: MediaReader) -> pa.RecordBatch:
 def _hash_one(content: pa.Scalar, reader: MediaReader) -> tuple[str | None, str | None]:
     """Return the hash of an item's bytes, or why it has none; of frames, of their hashes."""
     try:
-        digests = [
-            hashlib.sha256(reader.read(source))
-            for source in as_sources(content.as_py(), MAX_FRAMES)
-        ]
+        return reader.hash(content.as_py(), MAX_FRAMES), None
     except RefusedError as refused:
         return None, str(refused)
     except UnicodeDecodeError:
         return None, NOT_UNICODE.format("path")
-    if len(digests) == 1:
-        return digests[0].hexdigest(), None
-    return hashlib.sha256(b"".join(one.digest() for one in digests)).hexdigest(), None

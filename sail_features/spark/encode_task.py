@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from pyspark import TaskContext
@@ -25,7 +25,9 @@ from sail_features.config import EncoderConfig
 from sail_features.embeddings import pack_column
 from sail_features.encoders.catalogue import build_encoder
 from sail_features.encoders.devices import Placement, place
+from sail_features.encoders.media import HashedFiles
 from sail_features.encoders.pipeline import EncodePipeline, Statistics, iter_windows
+from sail_features.encoders.protocol import Content
 from sail_features.encoders.work import matmul_peak
 from sail_features.spark.contents import CONTENT
 from sail_features.spark.gpu import device_of_task
@@ -77,12 +79,15 @@ def encode_batches(
     """Encode the batches of one task on its device, and report what was done."""
     device, reason = device_of_task()
     worker = _worker(config, device, _cores_of_task())
-    yield from encode_windows(batches, worker.pipeline)
+    contents_of = contents_in if config.media_column is None else _files_in
+    yield from encode_windows(batches, worker.pipeline, contents_of)
     reports.add([worker.report(device, reason)])
 
 
 def encode_windows(
-    batches: Iterator[pa.RecordBatch], pipeline: EncodePipeline
+    batches: Iterator[pa.RecordBatch],
+    pipeline: EncodePipeline,
+    contents_of: Callable[[list[pa.RecordBatch]], list[Content]],
 ) -> Iterator[pa.RecordBatch]:
     """Encode Arrow batches: content_hash and content in, `ENCODED` out.
 
@@ -90,7 +95,7 @@ def encode_windows(
     first; a row that can't be encoded gets a reason in place of a vector.
     """
     windows = iter_windows(batches, pipeline.encoder.window_rows)
-    for window, encoded in pipeline.stream(windows, _contents_of):
+    for window, encoded in pipeline.stream(windows, contents_of):
         hashes = pa.chunked_array([batch.column(c.CONTENT_HASH) for batch in window])
         yield pa.RecordBatch.from_pydict(
             {
@@ -139,8 +144,14 @@ def _cores_of_task() -> int:
     return 1 if context is None else int(context.cpus())
 
 
-def _contents_of(window: list[pa.RecordBatch]) -> list[Any]:
+def contents_in(window: list[pa.RecordBatch]) -> list[Content]:
+    """Return the contents of a window's batches."""
     return [content for batch in window for content in batch.column(CONTENT).to_pylist()]
+
+
+def _files_in(window: list[pa.RecordBatch]) -> list[Content]:
+    hashes = [hashed for batch in window for hashed in batch.column(c.CONTENT_HASH).to_pylist()]
+    return [HashedFiles(*one) for one in zip(contents_in(window), hashes, strict=True)]
 
 
 def _device_memory(device: str) -> int:

@@ -213,9 +213,9 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def picture():
+def picture(shift=0):
     file = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(file, "PNG")
+    Image.fromarray(np.arange(shift, 48 + shift, dtype=np.uint8).reshape(4, 4, 3)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -255,14 +255,16 @@ ALWAYS_REFUSED = {
 def test_poison_images_are_set_aside(spark, store, tmp_path, monkeypatch):
     save_clip(tmp_path / "clip")
     media, good = tmp_path / "media", picture()
-    files = {"good": good, "bomb": bomb(), "cut": good[:-30], "audio": sound(), "swapped": b"file"}
+    swapped = {"pipe": picture(1), "other": picture(2)}
+    files = {"good": good, "bomb": bomb(), "cut": good[:-30], "audio": sound(), **swapped}
     put_media(store, media, c.IMAGE_PATH, files, latin=b"caf\xe9.png")
     encode_all = encode.encode_in_chunks
 
     def swap_and_encode(*args):
-        """Put a pipe in the place of a file that was described."""
-        (media / "swapped").unlink()
-        os.mkfifo(media / "swapped")
+        """Put a pipe and another good image in the places of files that were described."""
+        (media / "pipe").unlink()
+        os.mkfifo(media / "pipe")
+        (media / "other").write_bytes(good)
         return encode_all(*args)
 
     monkeypatch.setattr(encode, "encode_in_chunks", swap_and_encode)
@@ -272,7 +274,8 @@ def test_poison_images_are_set_aside(spark, store, tmp_path, monkeypatch):
         "bomb": "image can't be decoded (DecompressionBombError)",
         "cut": "image can't be decoded (OSError)",
         "audio": "image can't be decoded (UnidentifiedImageError)",
-        "swapped": "not a regular file",
+        "pipe": "not a regular file",
+        "other": "file was replaced while the job ran",
         "latin": "path is not valid Unicode",
     }
     assert vectors_of(store).keys() == {"good"}
