@@ -22,7 +22,7 @@ from ranking_eval.experiment import Arm, Artefact, Experiment
 from ranking_eval.inference import Lift, TrainingNoise
 from ranking_eval.metrics import GroupedAuc, compute_auc, compute_grouped_auc, compute_log_loss
 from ranking_eval.split import Split, split_rows, warmup_end
-from ranking_eval.verdict import compute_verdict
+from ranking_eval.verdict import Outcome, Verdict, compute_verdict
 
 __all__ = [
     "Arm",
@@ -32,8 +32,10 @@ __all__ = [
     "Experiment",
     "GroupedAuc",
     "Lift",
+    "Outcome",
     "Split",
     "TrainingNoise",
+    "Verdict",
     "calibrate",
     "compute_auc",
     "compute_grouped_auc",

@@ -15,8 +15,10 @@ from ranking_eval.inference import (
     TrainingNoise,
     compute_references,
 )
+from ranking_eval.leaks import find_suspicions
 from ranking_eval.metrics import compute_grouped_auc
 from ranking_eval.rows import Frame, read_codes
+from ranking_eval.slice_lifts import compare_slices
 from ranking_eval.trials import (
     Setting,
     Trial,
@@ -65,16 +67,35 @@ def evaluate(
     of an arm's columns at a time. Time: nearly all of it goes to arms x seeds fits.
     """
     setting = prepare(frame, experiment)
+    if progress:
+        progress("looking for leaks")
+    suspicions = _suspect(setting)
     trials = {}
     for arm in experiment.arms:
         if progress:
             progress(f"fitting arm {arm.name} with {len(experiment.eval.seeds)} seeds")
         trials[arm.name] = fit_arm(setting, arm, experiment.eval)
-    return _conclude(setting, trials, noise)
+    return _conclude(setting, trials, noise, suspicions)
+
+
+def _suspect(setting: Setting) -> tuple[str, ...]:
+    """Look at the columns of control and treatment; a placebo's are the treatment's."""
+    experiment, seen = setting.experiment, set[str]()
+    found: list[str] = []
+    for arm in experiment.arms:
+        if arm.name in (experiment.control, experiment.treatment):
+            new = [name for name in experiment.ordered_columns(arm) if name not in seen]
+            seen.update(new)
+            rows = setting.frames[arm.name]
+            found += find_suspicions(rows, new, setting.labels, setting.split, experiment)
+    return tuple(dict.fromkeys(found))
 
 
 def _conclude(
-    setting: Setting, trials: Mapping[str, Trial], noise: TrainingNoise | None
+    setting: Setting,
+    trials: Mapping[str, Trial],
+    noise: TrainingNoise | None,
+    suspicions: tuple[str, ...],
 ) -> Evaluation:
     experiment = setting.experiment
     control, treatment, placebo = experiment.control, experiment.treatment, experiment.placebo
@@ -109,6 +130,14 @@ def _conclude(
             trials[control].fit.scores,
             read_codes(setting.tested, c.ITEM_ID),
         ),
+        slices=compare_slices(
+            setting.judged,
+            trials[treatment].fit.scores,
+            trials[control].fit.scores,
+            setting.slices,
+        ),
+        suspicions=suspicions,
+        target_lift=experiment.eval.target_lift,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ranking_eval.inference import Lift
 from ranking_eval.metrics.arrays import Codes
 from ranking_eval.ranker import Fit
+from ranking_eval.slice_lifts import SliceLift
 
 Lifts = Mapping[str, Lift]
 
@@ -53,6 +54,12 @@ class Evaluation:
     """SHA-256 of times, users, labels and all arms' features."""
     references: Mapping[str, float] = field(default_factory=dict)
     """Standard error of the AUC lift by other methods, without training noise."""
+    slices: tuple[SliceLift, ...] = ()
+    """The lift of AUC in each part of the test rows."""
+    suspicions: tuple[str, ...] = ()
+    """What looks like a leak, a sentence each."""
+    target_lift: float = 0.001
+    """The smallest lift of AUC worth having."""
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as JSON-able values; the same rows give the same summary."""
@@ -74,6 +81,9 @@ class Evaluation:
             "banner": self.banner,
             "fingerprint": self.fingerprint,
             "references": dict(self.references),
+            "slices": [_summarise_slice(one) for one in self.slices],
+            "suspicions": list(self.suspicions),
+            "target_lift": self.target_lift,
         }
 
 
@@ -92,4 +102,15 @@ def _summarise(lifts: Lifts) -> dict[str, dict[str, float | str]]:
             "training_noise": lift.training_noise,
         }
         for metric, lift in lifts.items()
+    }
+
+
+def _summarise_slice(part: SliceLift) -> dict[str, Any]:
+    told = {} if part.lift is None else _summarise({part.lift.metric: part.lift})
+    return {
+        "name": part.name,
+        "rows": part.rows,
+        **told,
+        "adjusted_p": part.adjusted_p,
+        "reason": part.reason,
     }

@@ -57,6 +57,8 @@ def draw_all(evaluation: Evaluation) -> dict[str, str]:
         "seeds": draw_seeds(evaluation),
         "calibration": draw_calibration(evaluation),
     }
+    if any(part.lift for part in evaluation.slices):
+        plots["slices"] = draw_slices(evaluation)
     for name in evaluation.arms:
         plots[f"importance of {name}"] = draw_importance(evaluation, name)
     return plots
@@ -89,6 +91,25 @@ def draw_forest(evaluation: Evaluation) -> str:
             panel.locator_params(axis="x", nbins=5)
             panel.set_title(f"difference of {METRIC_NAMES[metric]}", loc="left", fontsize=10)
         return _to_svg(figure, "lift")
+
+
+def draw_slices(evaluation: Evaluation) -> str:
+    """Draw the lift of each slice and its interval, below that of all rows."""
+    lifts = {"all rows": evaluation.lift["auc"]}
+    lifts.update({part.name: part.lift for part in evaluation.slices if part.lift})
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.28 * len(lifts)), layout="constrained")
+        panel = figure.subplots()
+        for place, lift in enumerate(lifts.values()):
+            colour = COLOURS[1] if place == 0 else COLOURS[0]
+            panel.plot([lift.low, lift.high], [place, place], color=colour, linewidth=3)
+            panel.plot(lift.delta, place, "o", color=colour, markersize=6)
+        panel.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        panel.set_yticks(range(len(lifts)), [_shorten(name) for name in lifts])
+        panel.set_ylim(len(lifts) - 0.5, -0.5)
+        panel.locator_params(axis="x", nbins=5)
+        panel.set_xlabel("difference of AUC")
+        return _to_svg(figure, "slices")
 
 
 def draw_seeds(evaluation: Evaluation) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from ranking_eval.evaluation import Evaluation
 from ranking_eval.experiment import Experiment
 from ranking_eval.plots import METRIC_NAMES, draw_all, list_comparisons
-from ranking_eval.verdict import compute_verdict, format_delta, is_credible
+from ranking_eval.verdict import compute_verdict, format_delta
 
 TEMPLATE: Final = "report.html.jinja"
 
@@ -49,7 +49,6 @@ def write_report(
         found=evaluation,
         experiment=experiment,
         verdict=compute_verdict(evaluation),
-        credible=is_credible(evaluation),
         comparisons=list_comparisons(evaluation),
         metric_names=METRIC_NAMES,
         plots=draw_all(evaluation),

@@ -51,6 +51,7 @@ def load_frames(
     """
     names = [arm.name for arm in experiment.arms]
     cluster = experiment.eval.cluster_by
+    beside = (cluster, *experiment.eval.slices)
     if isinstance(frame, Mapping):
         missing = [name for name in names if name not in frame]
         if missing:
@@ -58,13 +59,13 @@ def load_frames(
         for arm in experiment.arms:
             _check_columns(arm, frame[arm.name])
         frames = {
-            arm.name: load_rows(frame[arm.name], (*arm.columns, cluster)) for arm in experiment.arms
+            arm.name: load_rows(frame[arm.name], (*arm.columns, *beside)) for arm in experiment.arms
         }
     else:
         for arm in experiment.arms:
             _check_columns(arm, frame)
         features = [name for arm in experiment.arms for name in arm.columns]
-        frames = dict.fromkeys(names, load_rows(frame, (*features, cluster)))
+        frames = dict.fromkeys(names, load_rows(frame, (*features, *beside)))
     _check_cluster(frames[experiment.control], cluster)
     return frames
 

@@ -19,7 +19,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from ranking_eval.evaluation import ArmResult, Evaluation
 from ranking_eval.experiment import Arm, Experiment
 from ranking_eval.plots import draw_all
-from ranking_eval.verdict import compute_verdict, is_credible
+from ranking_eval.verdict import compute_verdict
 
 REQUIREMENTS: Final = (f"lightgbm=={lgb.__version__}",)
 """Given with each model: to infer them takes MLflow half a minute a model."""
@@ -79,8 +79,9 @@ def _log(
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_experiment(experiment_id=_find_experiment(experiment.name, tracking_uri))
     with mlflow.start_run(run_name=experiment.name) as parent:
-        verdict = {"verdict": compute_verdict(evaluation), "credible": str(is_credible(evaluation))}
-        mlflow.set_tags({**verdict, **tags})
+        verdict = compute_verdict(evaluation)
+        judged = {"verdict": verdict.sentence, "outcome": verdict.outcome.value}
+        mlflow.set_tags({**judged, **tags})
         mlflow.log_params(_describe(experiment))
         mlflow.log_metrics(_collect_lifts(evaluation))
         mlflow.log_dict(evaluation.summary(), "summary.json")

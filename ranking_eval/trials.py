@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +18,17 @@ from ranking_eval.guards import (
 )
 from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
 from ranking_eval.matrix import build_matrix
-from ranking_eval.metrics.arrays import Codes, Floats
+from ranking_eval.metrics.arrays import Codes, Flags, Floats
 from ranking_eval.ranker import Fit, fit_ranker
 from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
+from ranking_eval.slices import cut_slices
 from ranking_eval.split import Split, split_rows
 from ranking_eval.times import to_datetime, to_microseconds
 from sail_features import columns as c
 from sail_features.config import EvalConfig
+
+NOT_TRAINED: Final = {"seeds", "slices", "target_lift"}
+"""Settings that change no fit of a given seed."""
 
 
 class Setting(NamedTuple):
@@ -35,6 +39,7 @@ class Setting(NamedTuple):
     labels: Codes
     split: Split
     judged: JudgedRows
+    slices: Mapping[str, Flags]
     checks: tuple[str, ...]
 
     @property
@@ -76,7 +81,13 @@ def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setti
         clusters=read_codes(tested, experiment.eval.cluster_by),
     )
     setting = Setting(
-        experiment, frames, labels, split, judged, _run_guards(frames, experiment, split)
+        experiment,
+        frames,
+        labels,
+        split,
+        judged,
+        cut_slices(rows, split, experiment.eval.slices),
+        _run_guards(frames, experiment, split),
     )
     measure(setting, {"constant": np.zeros((1, split.test.size))})
     return setting
@@ -102,7 +113,7 @@ def compute_noise_fingerprint(setting: Setting, control: Trial) -> str:
     digest = hashlib.sha256(control.digest)
     digest.update(setting.labels.tobytes())
     digest.update(setting.judged.clusters.tobytes())
-    digest.update(setting.experiment.eval.model_dump_json(exclude={"seeds"}).encode())
+    digest.update(setting.experiment.eval.model_dump_json(exclude=NOT_TRAINED).encode())
     return digest.hexdigest()
 
 

@@ -179,6 +179,11 @@ class EvalConfig(Section):
     """Above this many impressions, whole users are sampled by hash."""
     cluster_by: str = "user_id"
     """Column of what was sampled: rows that share a value are not independent."""
+    slices: tuple[str, ...] = ("item_earlier_rows", "user_earlier_rows", "test_time")
+    """Parts of the test rows that get a lift of their own: by these three, or by columns."""
+    target_lift: float = Field(default=0.001, gt=0)
+    """The smallest lift of AUC worth having: without one in sight, more data is needed to
+    see it (``inconclusive``), or there is none (``no lift``)."""
 
     @model_validator(mode="after")
     def _leave_room_for_training(self) -> Self:

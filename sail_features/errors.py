@@ -546,6 +546,15 @@ class EvaluationError(SailError, ValueError):
         )
 
     @classmethod
+    def unknown_slice(cls, name: str, derived: Sequence[str]) -> Self:
+        """Build the error for a slice that is neither derived nor a column."""
+        return cls.say(
+            "eval.slices",
+            f"no column {name!r}",
+            hint=f"name a column of the rows, or one of {', '.join(derived)}",
+        )
+
+    @classmethod
     def bad_cluster(cls, column: str, problem: str) -> Self:
         """Build the error for a column that can't say which rows belong together."""
         return cls.say(

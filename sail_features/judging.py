@@ -116,7 +116,7 @@ def _join(
 ) -> tuple[pa.Table, Experiment]:
     """Return the impressions with the features of all arms, and the experiment."""
     impressions = store.read("impressions")
-    wanted = {*IMPRESSION_COLUMNS, config.eval.cluster_by}
+    wanted = {*IMPRESSION_COLUMNS, config.eval.cluster_by, *config.eval.slices}
     impressions = impressions.select([n for n in impressions.column_names if n in wanted])
     dataset = str(store.latest("impressions").lineage["dataset"])
     with meter.step("join") as step:
@@ -151,10 +151,11 @@ def _sizes(arms: Sequence[Arm]) -> str:
 def _summarise(
     evaluation: Evaluation, dataset: str, meter: StepMeter, notes: Sequence[str]
 ) -> dict[str, Any]:
-    found = evaluation.summary()
+    found, verdict = evaluation.summary(), compute_verdict(evaluation)
     return {
         "dataset": dataset,
-        "verdict": compute_verdict(evaluation),
+        "outcome": verdict.outcome.value,
+        "verdict": verdict.sentence,
         **found,
         "notes": [*found["notes"], *notes],
         "steps": meter.steps,

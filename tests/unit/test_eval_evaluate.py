@@ -21,7 +21,7 @@ from ranking_eval import (
     evaluate,
     warmup_end,
 )
-from ranking_eval.verdict import compute_verdict, is_credible
+from ranking_eval.verdict import Outcome, compute_verdict
 from sail_features.config import EvalConfig
 from sail_features.errors import EvaluationError, InputError, LeakageError
 
@@ -76,14 +76,14 @@ def test_a_planted_lift_is_found_and_its_placebo_has_none(judged):
         assert judged.lift_over_placebo[metric].low > 0
         assert judged.placebo[metric].low < 0 < judged.placebo[metric].high
     assert judged.lift["log_loss"].high < 0
-    assert is_credible(judged)
-    assert compute_verdict(judged).startswith("credible lift of +.")
+    assert compute_verdict(judged).outcome is Outcome.CREDIBLE
+    assert compute_verdict(judged).sentence.startswith("credible lift of +.")
 
 
 def test_a_world_without_lift_is_called_so():
     found = evaluate(make_world(effect=0.0), make_experiment())
     assert found.lift["auc"].low < 0 < found.lift["auc"].high
-    assert compute_verdict(found).startswith("no credible lift: ")
+    assert compute_verdict(found).sentence.startswith("no credible lift: ")
 
 
 def test_a_lift_that_its_placebo_shares_is_not_credible(planted):
@@ -91,8 +91,8 @@ def test_a_lift_that_its_placebo_shares_is_not_credible(planted):
     found = evaluate(twins, make_experiment())
     assert found.lift["auc"].low > 0
     assert found.lift_over_placebo["auc"].delta == 0
-    assert "no credible lift" in compute_verdict(found)
-    assert "the placebo shares it" in compute_verdict(found)
+    assert "no credible lift" in compute_verdict(found).sentence
+    assert "the placebo shares it" in compute_verdict(found).sentence
 
 
 def test_permuting_rows_gives_the_identical_evaluation(planted, judged):
@@ -238,8 +238,8 @@ def test_columns_may_have_names_that_lightgbm_refuses(planted):
 def test_without_a_placebo_nothing_is_credible(planted):
     found = evaluate(planted, Experiment("x", ARMS[:2], CONFIG, placebo=None))
     assert found.lift["auc"].low > 0
-    assert not is_credible(found)
-    assert compute_verdict(found).startswith("no verdict without a placebo arm")
+    assert not compute_verdict(found).is_credible
+    assert compute_verdict(found).sentence.startswith("no verdict without a placebo arm")
     assert found.summary()["placebo"] == {}
 
 
@@ -295,8 +295,8 @@ def test_the_cluster_column_is_the_callers_choice(planted, judged):
 
 def test_fewer_than_ten_effective_users_get_no_verdict():
     found = evaluate(make_world(effect=0.8, users=7, rows=1500), make_experiment())
-    assert not is_credible(found)
-    assert compute_verdict(found).startswith("no verdict from 6.")
+    assert not compute_verdict(found).is_credible
+    assert compute_verdict(found).sentence.startswith("no verdict from 6.")
 
 
 def test_other_methods_stand_beside_the_interval(judged):
@@ -309,7 +309,8 @@ def test_other_methods_stand_beside_the_interval(judged):
 def test_progress_hears_of_each_arm(planted):
     said = []
     evaluate(planted, make_experiment(), progress=said.append)
-    assert [words.split()[2] for words in said] == ["control", "treatment", "placebo"]
+    assert [words.split()[2] for words in said[1:]] == ["control", "treatment", "placebo"]
+    assert said[0] == "looking for leaks"
 
 
 def test_split_times_are_those_of_the_configuration(judged):

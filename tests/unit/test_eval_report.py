@@ -16,8 +16,9 @@ from ranking_eval import Arm, ArmResult, Evaluation, Experiment, Lift, compute_v
 from ranking_eval.plots import draw_all
 from ranking_eval.ranker import Fit
 from ranking_eval.report import write_report
+from ranking_eval.slice_lifts import SliceLift
 from ranking_eval.table import print_summary
-from ranking_eval.verdict import format_delta
+from ranking_eval.verdict import Outcome, format_delta
 
 HOSTILE = "<script>alert('x')</script> $\\frac{1}$ & [red]"
 ARMS = (
@@ -30,7 +31,12 @@ METRICS = ("auc", "grouped_auc", "log_loss")
 
 
 def make_lifts(delta, half):
-    return {name: Lift(name, delta, delta - half, delta + half, half / 2, 80.0) for name in METRICS}
+    """A better AUC and, where it is better, a better log loss, which is a lower one."""
+    deltas = {"auc": delta, "grouped_auc": delta, "log_loss": -delta}
+    return {
+        name: Lift(name, value, value - half, value + half, half / 2, 80.0)
+        for name, value in deltas.items()
+    }
 
 
 def make_evaluation(*, lift=0.0026, placebo=0.0002, banner=None):
@@ -142,13 +148,13 @@ def test_ids_of_one_plot_do_not_occur_in_another():
 
 
 def test_a_lift_within_noise_is_not_credible():
-    assert compute_verdict(make_evaluation(lift=0.0005)).startswith(
+    assert compute_verdict(make_evaluation(lift=0.0005)).sentence.startswith(
         "no credible lift: +.0005 [-.0005, +.0015] AUC"
     )
 
 
 def test_a_lift_that_the_placebo_shares_is_not_credible():
-    verdict = compute_verdict(make_evaluation(lift=0.0026, placebo=0.0024))
+    verdict = compute_verdict(make_evaluation(lift=0.0026, placebo=0.0024)).sentence
     assert verdict.startswith("no credible lift: +.0026")
     assert verdict.endswith("the placebo shares it: treatment - placebo +.0002 [-.0008, +.0012]")
 
@@ -156,9 +162,58 @@ def test_a_lift_that_the_placebo_shares_is_not_credible():
 def test_a_lift_that_grouped_auc_pays_for_is_not_credible():
     found = make_evaluation(lift=0.0026)
     harm = Lift("grouped_auc", -0.005, -0.008, -0.002, 0.0015, 400.0, 0.0003)
-    verdict = compute_verdict(replace(found, lift={**found.lift, "grouped_auc": harm}))
+    verdict = compute_verdict(replace(found, lift={**found.lift, "grouped_auc": harm})).sentence
     assert verdict.startswith("no credible lift: +.0026")
     assert verdict.endswith("grouped AUC falls: -.0050 [-.0080, -.0020]")
+
+
+def outcome_of(evaluation):
+    return compute_verdict(evaluation).outcome
+
+
+def test_the_outcome_depends_on_what_could_have_been_seen():
+    found = make_evaluation(lift=0.0005)
+
+    def seeing(detectable):
+        lift = replace(found.lift["auc"], detectable=detectable)
+        return replace(found, lift={**found.lift, "auc": lift})
+
+    assert outcome_of(seeing(0.002)) is Outcome.INCONCLUSIVE
+    assert outcome_of(seeing(0.0008)) is Outcome.NO_LIFT
+    assert outcome_of(make_evaluation(lift=-0.005)) is Outcome.NO_LIFT
+    assert outcome_of(replace(found, lift_over_placebo={})) is Outcome.INCONCLUSIVE
+
+
+def harmed_slice():
+    lift = Lift("auc", -0.02, -0.03, -0.01, 0.005, 80.0, p_value=0.0001)
+    return SliceLift(f"kind: {HOSTILE}", 20, lift, adjusted_p=0.001)
+
+
+def test_a_lift_that_harms_a_slice_or_the_log_loss_is_not_credible():
+    good = make_evaluation()
+    assert outcome_of(good) is Outcome.CREDIBLE
+    harmed = compute_verdict(replace(good, slices=(harmed_slice(),)))
+    assert harmed.outcome is Outcome.NO_LIFT
+    assert harmed.sentence.endswith(f"harms kind: {HOSTILE}")
+    worse = replace(good.lift["log_loss"], delta=0.002, low=0.001, high=0.003)
+    dearer = compute_verdict(replace(good, lift={**good.lift, "log_loss": worse}))
+    assert dearer.sentence.endswith("log loss rises: +.0020 [+.0010, +.0030]")
+
+
+def test_the_report_shows_slices_and_suspicions_as_text(tmp_path):
+    small = SliceLift("few", 3, reason="1.5 effective users")
+    found = replace(
+        make_evaluation(), slices=(harmed_slice(), small), suspicions=(f"column {HOSTILE}",)
+    )
+    path = tmp_path / "report.html"
+    write_report(found, EXPERIMENT, path)
+    text = path.read_text()
+    assert "<script>" not in text
+    assert "-.0200" in text
+    assert "harmed" in text
+    assert "1.5 effective users" in text
+    assert "What looks like a leak" in text
+    assert "suspected leak: column &lt;script&gt;" in text
 
 
 @pytest.mark.parametrize(
