@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from ranking_eval.ablation import Groups, ablate, check_groups
 from ranking_eval.evaluation import ArmResult, Evaluation, Lifts
 from ranking_eval.experiment import Experiment
 from ranking_eval.inference import (
@@ -35,6 +37,7 @@ def evaluate(
     experiment: Experiment,
     *,
     noise: TrainingNoise | None = None,
+    groups: Groups | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Judge whether the treatment's columns lift the ranker, and by how much.
@@ -49,6 +52,8 @@ def evaluate(
     experiment : arms, split, seeds and artefacts.
     noise : training noise from `ranking_eval.calibrate` on the same rows and
         parameters; None, or one of others, takes the spread over the seeds at hand.
+    groups : columns that the treatment adds, by the name of what they belong to: each
+        group is left out, and added alone, for two more fits of all seeds.
     progress : called with one sentence before each long step.
 
     Raises
@@ -66,6 +71,7 @@ def evaluate(
     changes nothing. Memory: the frame, its sorted copy, and one float64 matrix
     of an arm's columns at a time. Time: nearly all of it goes to arms x seeds fits.
     """
+    check_groups(experiment, groups or {})
     setting = prepare(frame, experiment)
     if progress:
         progress("looking for leaks")
@@ -75,7 +81,12 @@ def evaluate(
         if progress:
             progress(f"fitting arm {arm.name} with {len(experiment.eval.seeds)} seeds")
         trials[arm.name] = fit_arm(setting, arm, experiment.eval)
-    return _conclude(setting, trials, noise, suspicions)
+    found = _conclude(setting, trials, noise, suspicions)
+    if not groups:
+        return found
+    treatment = trials[experiment.treatment].fit.scores
+    control = trials[experiment.control].fit.scores
+    return replace(found, ablation=ablate(setting, groups, treatment, control, progress))
 
 
 def _suspect(setting: Setting) -> tuple[str, ...]:

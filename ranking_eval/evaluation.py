@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ranking_eval.ablation import GroupValue
 from ranking_eval.inference import Lift
 from ranking_eval.metrics.arrays import Codes
 from ranking_eval.ranker import Fit
@@ -56,6 +57,8 @@ class Evaluation:
     """Standard error of the AUC lift by other methods, without training noise."""
     slices: tuple[SliceLift, ...] = ()
     """The lift of AUC in each part of the test rows."""
+    ablation: tuple[GroupValue, ...] = ()
+    """What each group of columns is worth; empty unless it was asked for."""
     suspicions: tuple[str, ...] = ()
     """What looks like a leak, a sentence each."""
     target_lift: float = 0.001
@@ -82,6 +85,7 @@ class Evaluation:
             "fingerprint": self.fingerprint,
             "references": dict(self.references),
             "slices": [_summarise_slice(one) for one in self.slices],
+            "ablation": [_summarise_group(one) for one in self.ablation],
             "suspicions": list(self.suspicions),
             "target_lift": self.target_lift,
         }
@@ -102,6 +106,16 @@ def _summarise(lifts: Lifts) -> dict[str, dict[str, float | str]]:
             "training_noise": lift.training_noise,
         }
         for metric, lift in lifts.items()
+    }
+
+
+def _summarise_group(value: GroupValue) -> dict[str, Any]:
+    return {
+        "group": value.group,
+        "columns": list(value.columns),
+        **_summarise({"left_out": value.left_out, "alone": value.alone}),
+        "adjusted_left_out": value.adjusted_left_out,
+        "adjusted_alone": value.adjusted_alone,
     }
 
 

@@ -145,9 +145,10 @@ def _measure(entities: _Entities, values: Floats) -> tuple[float, float]:
     products = np.einsum(
         "ae,be->eab", columns, np.concatenate([columns, np.ones((1, values.size))])
     )
-    in_block = np.equal.outer(np.arange(BLOCKS), entities.block).astype(np.float64)
-    sums = np.tensordot(in_block, products, axes=1)
-    sizes = in_block.sum(axis=1)
+    flat = products.reshape(values.size, -1).T
+    in_blocks = [np.bincount(entities.block, one, minlength=BLOCKS) for one in flat]
+    sums = np.stack(in_blocks, axis=1).reshape(BLOCKS, 3, 4)
+    sizes = np.bincount(entities.block, minlength=BLOCKS).astype(np.float64)
     total, count = sums.sum(axis=0), sizes.sum()
     without = [
         _excess(total - one, count - size) for one, size in zip(sums, sizes, strict=True) if size

@@ -59,6 +59,8 @@ def draw_all(evaluation: Evaluation) -> dict[str, str]:
     }
     if any(part.lift for part in evaluation.slices):
         plots["slices"] = draw_slices(evaluation)
+    if evaluation.ablation:
+        plots["ablation"] = draw_ablation(evaluation)
     for name in evaluation.arms:
         plots[f"importance of {name}"] = draw_importance(evaluation, name)
     return plots
@@ -110,6 +112,28 @@ def draw_slices(evaluation: Evaluation) -> str:
         panel.locator_params(axis="x", nbins=5)
         panel.set_xlabel("difference of AUC")
         return _to_svg(figure, "slices")
+
+
+def draw_ablation(evaluation: Evaluation) -> str:
+    """Draw what each group of columns is worth: left out, and alone."""
+    groups = evaluation.ablation
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.4 + 0.4 * len(groups)), layout="constrained")
+        panel = figure.subplots()
+        for side, words in enumerate(("left_out", "alone")):
+            for place, group in enumerate(groups):
+                lift, height = getattr(group, words), place + 0.3 * (side - 0.5)
+                label = words.replace("_", " ") if place == 0 else None
+                colour = COLOURS[side]
+                panel.plot([lift.low, lift.high], [height, height], color=colour, linewidth=3)
+                panel.plot(lift.delta, height, "o", color=colour, markersize=6, label=label)
+        panel.axvline(0, color=INK, linewidth=0.8, linestyle=":")
+        panel.set_yticks(range(len(groups)), [_shorten(group.group) for group in groups])
+        panel.set_ylim(len(groups) - 0.5, -0.5)
+        panel.locator_params(axis="x", nbins=5)
+        panel.set_xlabel("AUC lost without the group, and gained by it alone")
+        panel.legend()
+        return _to_svg(figure, "ablation")
 
 
 def draw_seeds(evaluation: Evaluation) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -42,6 +42,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     detectable = summary["lift"].get("auc", {}).get("detectable")
     if detectable:
         table.add_row("smallest lift of AUC that would be seen", f"{format_delta(detectable)}")
+    _add_ablation(table, summary.get("ablation", []))
     table.add_section()
     for step, cost in summary.get("steps", {}).items():
         table.add_row(Text(step), f"{cost['seconds']:.1f} s  {cost['peak_gb']:.2f} GB")
@@ -49,6 +50,13 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     if "verdict" in summary:
         console.print(Text(str(summary["verdict"]), style="bold"))
     console.print("Lifts are differences to control with 95 % intervals.", style="dim")
+
+
+def _add_ablation(table: Table, groups: Sequence[Mapping[str, Any]]) -> None:
+    table.add_section()
+    for group in groups:
+        for words, side in (("lost without", "left_out"), ("gained by", "alone")):
+            table.add_row(Text(f"AUC {words} {group['group']}"), _format(group[side]))
 
 
 def _format(lift: Mapping[str, float]) -> str:

@@ -32,6 +32,7 @@ from ranking_eval.tracking import log_evaluation
 from sail_features import columns as c
 from sail_features.config import SailConfig
 from sail_features.feast_plugin import open_feature_store
+from sail_features.match.family import build_features
 from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
 
@@ -54,7 +55,13 @@ class Outcome:
 
 
 def run_experiment(
-    store: TableStore, repo: Path, config: SailConfig, meter: StepMeter, *, notes: Sequence[str]
+    store: TableStore,
+    repo: Path,
+    config: SailConfig,
+    meter: StepMeter,
+    *,
+    notes: Sequence[str],
+    ablate: bool = False,
 ) -> Outcome:
     """Join all arms through Feast, judge them, and write report, summary and MLflow run.
 
@@ -63,6 +70,7 @@ def run_experiment(
     store, repo, config : the tables, the feature repository over them, the settings.
     meter : times the steps; those it already holds enter the report.
     notes : sentences for the report, such as how impressions were sampled.
+    ablate : also leave out, and add alone, the columns of each match feature.
 
     Raises
     ------
@@ -73,7 +81,8 @@ def run_experiment(
     joined, experiment = _join(store, repo, config, meter)
     dataset, arms = experiment.name, experiment.arms
     with meter.step("judge") as step:
-        evaluation = evaluate(joined, experiment, noise=noise)
+        groups = group_columns(experiment, config) if ablate else None
+        evaluation = evaluate(joined, experiment, noise=noise, groups=groups)
         step.say(f"{len(arms)} arms x {len(config.eval.seeds)} seeds, {_sizes(arms)} columns")
     report = config.workspace / "report.html"
     with meter.step("report") as step:
@@ -104,6 +113,18 @@ def run_calibration(
         noise.write(noise_path(config))
         step.say(f"control fitted with {fits} seeds")
     return noise
+
+
+def group_columns(experiment: Experiment, config: SailConfig) -> dict[str, list[str]]:
+    """Return the columns that the treatment adds, by the match feature that they belong to."""
+    arms = {arm.name: arm for arm in experiment.arms}
+    control = arms[experiment.control].columns
+    added = [n for n in arms[experiment.treatment].columns if n not in control]
+    groups = {
+        feature.name: [n for n in added if n.rpartition("__")[2] in feature.columns]
+        for feature in build_features(config.match, categories=True, interests=True)
+    }
+    return {name: columns for name, columns in groups.items() if columns}
 
 
 def noise_path(config: SailConfig) -> Path:

@@ -56,8 +56,8 @@ def make_world(effect, *, seed=0, users=120, rows=4000):
     )
 
 
-def make_experiment(**options):
-    return Experiment("world", ARMS, **{"eval": CONFIG, **options})
+def make_experiment(arms=ARMS, **options):
+    return Experiment("world", arms, **{"eval": CONFIG, **options})
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +324,39 @@ def test_importing_the_judge_loads_nothing_heavy():
     code = f"import sys, ranking_eval; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_ablation_tells_what_each_group_of_columns_is_worth(planted):
+    arms = (
+        Arm("control", ("ctr",)),
+        Arm("treatment", ("ctr", "match", "noise", "copy")),
+        Arm("placebo", ("ctr", "shuffled")),
+    )
+    draw = np.random.default_rng(1)
+    frame = planted.assign(noise=draw.normal(size=len(planted)), copy=planted["match"])
+    groups = {"match": ["match"], "noise": ["noise"], "both": ["match", "copy"]}
+    said = []
+    found = evaluate(frame, make_experiment(arms=arms), groups=groups, progress=said.append)
+    match, noise, both = found.ablation
+    assert match.left_out.high >= 0 >= match.left_out.low, "its copy says the same"
+    assert match.alone.low > 0
+    assert match.adjusted_alone < 0.05
+    assert noise.alone.low < 0.01
+    assert noise.adjusted_alone > 0.05
+    assert both.left_out.low > 0
+    assert both.left_out.delta == pytest.approx(found.lift["auc"].delta, abs=0.02)
+    assert said[-1] == "ablation: without both, and both alone"
+    assert [row["group"] for row in found.summary()["ablation"]] == list(groups)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (["ctr"], "ctr: not added by the treatment"),
+        ([], "empty"),
+        (["match"], "it is all that the treatment adds"),
+    ],
+)
+def test_a_group_that_makes_no_sense_is_refused(planted, columns, words):
+    with pytest.raises(EvaluationError, match=words):
+        evaluate(planted, make_experiment(), groups={"odd": columns})
