@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from ranking_eval.ablation import Groups, ablate, check_groups
+from ranking_eval.controls import run_controls
 from ranking_eval.evaluation import ArmResult, Evaluation, Lifts
 from ranking_eval.experiment import Experiment
+from ranking_eval.formats import format_lift
 from ranking_eval.inference import (
     FEW_USERS,
     InfluenceMatrix,
@@ -81,12 +83,21 @@ def evaluate(
         if progress:
             progress(f"fitting arm {arm.name} with {len(experiment.eval.seeds)} seeds")
         trials[arm.name] = fit_arm(setting, arm, experiment.eval)
-    found = _conclude(setting, trials, noise, suspicions)
-    if not groups:
-        return found
+    found = _conclude(setting, trials, noise)
     treatment = trials[experiment.treatment].fit.scores
     control = trials[experiment.control].fit.scores
-    return replace(found, ablation=ablate(setting, groups, treatment, control, progress))
+    controls = run_controls(setting, control, progress) if experiment.eval.controls else ()
+    alarms = [
+        f"the control {one.name!r} adds {format_lift(one.lift)} AUC where nothing can be added"
+        for one in controls
+        if one.is_alarming
+    ]
+    return replace(
+        found,
+        controls=controls,
+        suspicions=(*suspicions, *alarms),
+        ablation=ablate(setting, groups, treatment, control, progress) if groups else (),
+    )
 
 
 def _suspect(setting: Setting) -> tuple[str, ...]:
@@ -103,10 +114,7 @@ def _suspect(setting: Setting) -> tuple[str, ...]:
 
 
 def _conclude(
-    setting: Setting,
-    trials: Mapping[str, Trial],
-    noise: TrainingNoise | None,
-    suspicions: tuple[str, ...],
+    setting: Setting, trials: Mapping[str, Trial], noise: TrainingNoise | None
 ) -> Evaluation:
     experiment = setting.experiment
     control, treatment, placebo = experiment.control, experiment.treatment, experiment.placebo
@@ -147,7 +155,6 @@ def _conclude(
             trials[control].fit.scores,
             setting.slices,
         ),
-        suspicions=suspicions,
         target_lift=experiment.eval.target_lift,
     )
 

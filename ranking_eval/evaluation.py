@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ranking_eval.ablation import GroupValue
+from ranking_eval.controls import ControlLift
 from ranking_eval.inference import Lift
 from ranking_eval.metrics.arrays import Codes
 from ranking_eval.ranker import Fit
@@ -57,6 +58,8 @@ class Evaluation:
     """Standard error of the AUC lift by other methods, without training noise."""
     slices: tuple[SliceLift, ...] = ()
     """The lift of AUC in each part of the test rows."""
+    controls: tuple[ControlLift, ...] = ()
+    """What must show nothing, and what it shows."""
     ablation: tuple[GroupValue, ...] = ()
     """What each group of columns is worth; empty unless it was asked for."""
     suspicions: tuple[str, ...] = ()
@@ -85,6 +88,7 @@ class Evaluation:
             "fingerprint": self.fingerprint,
             "references": dict(self.references),
             "slices": [_summarise_slice(one) for one in self.slices],
+            "controls": _summarise({one.name: one.lift for one in self.controls}),
             "ablation": [_summarise_group(one) for one in self.ablation],
             "suspicions": list(self.suspicions),
             "target_lift": self.target_lift,

@@ -83,7 +83,7 @@ def fit_ranker(matrix: Matrix, labels: Codes, split: Split, config: EvalConfig) 
         booster = _train(training, validation, _seeded(params, seed), config)
         return booster, booster.predict(tested, num_threads=params["num_threads"])
 
-    with ThreadPoolExecutor(_count_workers(len(config.seeds))) as pool:
+    with ThreadPoolExecutor(count_workers(len(config.seeds))) as pool:
         boosters, scores = zip(*pool.map(fit_seed, config.seeds), strict=True)
     return Fit(
         scores=np.stack(scores),
@@ -142,6 +142,7 @@ def _name_safely(name: str, place: int) -> str:
     return name if re.fullmatch(r"\w+", name, re.ASCII) else f"column_{place}"
 
 
-def _count_workers(fits: int) -> int:
+def count_workers(fits: int) -> int:
+    """Return how many fits to run side by side: one a core that this process may use."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(fits, allowed or 1))

@@ -10,8 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 from ranking_eval.evaluation import Evaluation
 from ranking_eval.experiment import Experiment
+from ranking_eval.formats import format_delta
 from ranking_eval.plots import METRIC_NAMES, draw_all, list_comparisons
-from ranking_eval.verdict import compute_verdict, format_delta
+from ranking_eval.verdict import compute_verdict
 
 TEMPLATE: Final = "report.html.jinja"
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ranking_eval.verdict import format_delta
+from ranking_eval.formats import format_delta
 
 METRICS: Final = {"auc": "AUC", "grouped_auc": "grouped AUC (impression-weighted)"}
 

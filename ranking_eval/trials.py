@@ -17,7 +17,7 @@ from ranking_eval.guards import (
     check_trained_until,
 )
 from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
-from ranking_eval.matrix import build_matrix
+from ranking_eval.matrix import Matrix, build_matrix
 from ranking_eval.metrics.arrays import Codes, Flags, Floats
 from ranking_eval.ranker import Fit, fit_ranker
 from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
@@ -27,7 +27,7 @@ from ranking_eval.times import to_datetime, to_microseconds
 from sail_features import columns as c
 from sail_features.config import EvalConfig
 
-NOT_TRAINED: Final = {"seeds", "slices", "target_lift"}
+NOT_TRAINED: Final = {"seeds", "slices", "target_lift", "controls"}
 """Settings that change no fit of a given seed."""
 
 
@@ -93,11 +93,16 @@ def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setti
     return setting
 
 
+def build_arm_matrix(setting: Setting, arm: Arm) -> Matrix:
+    """Return an arm's columns of all rows as the ranker reads them."""
+    rows = setting.frames[arm.name]
+    return build_matrix(rows, setting.experiment.ordered_columns(arm), setting.split.train)
+
+
 def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:
     """Fit one ranker a seed on an arm's columns."""
-    rows, split = setting.frames[arm.name], setting.split
-    matrix = build_matrix(rows, setting.experiment.ordered_columns(arm), split.train)
-    fit = fit_ranker(matrix, setting.labels, split, config)
+    matrix = build_arm_matrix(setting, arm)
+    fit = fit_ranker(matrix, setting.labels, setting.split, config)
     digest = hashlib.sha256("\n".join(matrix.columns).encode())
     digest.update(np.ascontiguousarray(matrix.values).view(np.uint8).data)
     return Trial(fit, matrix.unseen, digest.digest())

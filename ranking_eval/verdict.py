@@ -1,4 +1,4 @@
-"""The verdict: one of four outcomes, one sentence, and how differences are written."""
+"""The verdict: one of four outcomes, and one sentence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ranking_eval.evaluation import Evaluation
+from ranking_eval.formats import format_delta, format_lift
 from ranking_eval.inference import TOO_FEW_USERS, Lift
 from ranking_eval.slice_lifts import list_harmed
 
@@ -85,19 +86,3 @@ def _object(evaluation: Evaluation, over_placebo: Lift) -> list[str]:
     if harmed:
         found.append(f"harms {', '.join(harmed)}")
     return found
-
-
-def format_lift(lift: Lift) -> str:
-    """Write a difference and its interval: ``+.0026 [+.0016, +.0036]``."""
-    return f"{format_delta(lift.delta)} [{format_delta(lift.low)}, {format_delta(lift.high)}]"
-
-
-def format_delta(value: float) -> str:
-    """Write a difference with its sign and four decimals.
-
-    Examples
-    --------
-    >>> format_delta(0.0026), format_delta(-0.25), format_delta(1.5)
-    ('+.0026', '-.2500', '+1.5000')
-    """
-    return f"{value:+.4f}".replace("+0.", "+.").replace("-0.", "-.")

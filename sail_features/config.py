@@ -152,6 +152,8 @@ class SparkConfig(Section):
     driver_memory: str = "2g"
     buckets: int = Field(default=8, ge=1)
     """Hash buckets of users that the feature jobs work on, each by one task."""
+    keep_user_events: bool = False
+    """Keep events by user, sorted, beside the tables: space for the match job's time."""
     gpu: GpuConfig = GpuConfig()
     conf: dict[str, str] = Field(default_factory=dict)
 
@@ -181,6 +183,8 @@ class EvalConfig(Section):
     """Column of what was sampled: rows that share a value are not independent."""
     slices: tuple[str, ...] = ("item_earlier_rows", "user_earlier_rows", "test_time")
     """Parts of the test rows that get a lift of their own: by these three, or by columns."""
+    controls: bool = True
+    """Whether to fit what must show nothing: other seeds, shuffled columns, permuted labels."""
     target_lift: float = Field(default=0.001, gt=0)
     """The smallest lift of AUC worth having: without one in sight, more data is needed to
     see it (``inconclusive``), or there is none (``no lift``)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sail_features.cli import main
@@ -34,3 +36,31 @@ def test_help_of_eval_lists_calibrate(capsys):
         main(["eval", "--help"])
     assert stopped.value.code == 0
     assert "calibrate" in capsys.readouterr().out
+
+
+def run_gate(config):
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", "gate", "--config", str(config)])
+    return stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("credible lift", 0), ("no lift", 1), ("inconclusive", 1), ("invalid", 1)],
+)
+def test_the_gate_lets_a_credible_lift_through_only(outcome, code, config, capsys):
+    summary = config.parent / "build" / "summary.json"
+    summary.parent.mkdir()
+    summary.write_text(json.dumps({"outcome": outcome, "verdict": "so [it] is", "rows": 3}))
+    assert run_gate(config) == code
+    assert capsys.readouterr().out == f"{outcome}: so [it] is\n"
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"outcome": "great", "verdict": "x"}'])
+def test_a_gate_without_a_verdict_says_so(text, config, capsys):
+    summary = config.parent / "build" / "summary.json"
+    summary.parent.mkdir()
+    if text is not None:
+        summary.write_text(text)
+    assert run_gate(config) == 1
+    assert "summary.json: no verdict" in capsys.readouterr().err

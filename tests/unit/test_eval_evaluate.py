@@ -26,7 +26,7 @@ from sail_features.config import EvalConfig
 from sail_features.errors import EvaluationError, InputError, LeakageError
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
-CONFIG = EvalConfig(seeds=(0, 1), max_rounds=60, early_stopping_rounds=10)
+CONFIG = EvalConfig(seeds=(0, 1), max_rounds=60, early_stopping_rounds=10, controls=False)
 ARMS = (
     Arm("control", ("ctr", "category")),
     Arm("treatment", ("ctr", "category", "match")),

@@ -111,7 +111,7 @@ def test_a_suspected_leak_makes_the_verdict_invalid():
         Arm("treatment", ("item_rate", "label_seen")),
         Arm("placebo", ("item_rate", "noise")),
     )
-    config = EvalConfig(seeds=(0,), max_rounds=20)
+    config = EvalConfig(seeds=(0,), max_rounds=20, controls=False)
     found = evaluate(frame, Experiment("log", arms, config))
     verdict = compute_verdict(found)
     assert verdict.outcome is Outcome.INVALID

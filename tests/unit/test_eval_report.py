@@ -13,12 +13,13 @@ import pytest
 from rich.console import Console
 
 from ranking_eval import Arm, ArmResult, Evaluation, Experiment, Lift, compute_verdict
+from ranking_eval.formats import format_delta
 from ranking_eval.plots import draw_all
 from ranking_eval.ranker import Fit
 from ranking_eval.report import write_report
 from ranking_eval.slice_lifts import SliceLift
 from ranking_eval.table import print_summary
-from ranking_eval.verdict import Outcome, format_delta
+from ranking_eval.verdict import Outcome
 
 HOSTILE = "<script>alert('x')</script> $\\frac{1}$ & [red]"
 ARMS = (
