@@ -16,7 +16,6 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ranking_eval import (
-    Arm,
     Artefact,
     Evaluation,
     Experiment,
@@ -25,6 +24,7 @@ from ranking_eval import (
     compute_verdict,
     evaluate,
 )
+from ranking_eval.experiment_file import choose_groups, load_experiment, load_rows_and_arms
 from ranking_eval.inference import load_training_noise
 from ranking_eval.report import write_report
 from ranking_eval.retrieval import retrieve
@@ -46,7 +46,7 @@ IMPRESSION_COLUMNS: Final = (c.REQUEST_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTA
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment left behind."""
+    """What an experiment left behind; without MLflow ``run_id`` is empty."""
 
     evaluation: Evaluation
     summary: dict[str, Any]
@@ -79,24 +79,56 @@ def run_experiment(
     """
     noise = load_training_noise(noise_path(config))
     joined, experiment = _join(store, repo, config, meter)
-    dataset, arms = experiment.name, experiment.arms
+    groups = group_columns(experiment, config) if ablate else None
     with meter.step("judge") as step:
-        groups = group_columns(experiment, config) if ablate else None
         evaluation = evaluate(joined, experiment, noise=noise, groups=groups)
-        step.say(f"{len(arms)} arms x {len(config.eval.seeds)} seeds, {_sizes(arms)} columns")
-    report = config.workspace / "report.html"
+        step.say(_count(experiment))
+    return _write(evaluation, experiment, config.workspace, tracking_uri(config), meter, notes)
+
+
+def run_experiment_file(path: Path, meter: StepMeter) -> Outcome:
+    """Run an ``experiment.yaml``; report and summary go to its ``output`` folder.
+
+    Raises
+    ------
+    ConfigError, InputError
+        The file, or the rows that it names, can't be read.
+    LeakageError, EvaluationError
+        The arms can't be compared, or know what they could not have known.
+    """
+    spec = load_experiment(path)
+    with meter.step("rows") as step:
+        rows, experiment = load_rows_and_arms(spec, open_feature_store)
+        step.say(f"{rows.num_rows:,} rows, {rows.num_columns} columns")
+    with meter.step("judge") as step:
+        evaluation = evaluate(rows, experiment, groups=choose_groups(spec, experiment))
+        step.say(_count(experiment))
+    return _write(evaluation, experiment, spec.output, spec.tracking_uri, meter, ())
+
+
+def _write(
+    evaluation: Evaluation,
+    experiment: Experiment,
+    folder: Path,
+    tracking: str | None,
+    meter: StepMeter,
+    notes: Sequence[str],
+) -> Outcome:
+    """Write report and summary into ``folder`` and, where there is a URI, an MLflow run."""
+    report, run_id = folder / "report.html", ""
     with meter.step("report") as step:
         write_report(evaluation, experiment, report, steps=meter.steps, notes=notes)
-        run_id = log_evaluation(
-            evaluation,
-            experiment,
-            tracking_uri=tracking_uri(config),
-            artifacts=[report],
-            tags={"git_commit": _git_commit(), "dataset": dataset},
-        )
-        step.say(f"MLflow run {run_id[:8]}")
-    summary = _summarise(evaluation, dataset, meter, notes)
-    _write_json(config.workspace / "summary.json", summary)
+        if tracking is not None:
+            run_id = log_evaluation(
+                evaluation,
+                experiment,
+                tracking_uri=tracking,
+                artifacts=[report],
+                tags={"git_commit": _git_commit(), "dataset": experiment.name},
+            )
+            step.say(f"MLflow run {run_id[:8]}")
+    summary = _summarise(evaluation, experiment.name, meter, notes)
+    _write_json(folder / "summary.json", summary)
     return Outcome(evaluation, summary, report, run_id)
 
 
@@ -165,8 +197,9 @@ def list_artefacts(store: TableStore) -> tuple[Artefact, ...]:
     return tuple(artefacts)
 
 
-def _sizes(arms: Sequence[Arm]) -> str:
-    return " / ".join(str(len(arm.columns)) for arm in arms)
+def _count(experiment: Experiment) -> str:
+    sizes = " / ".join(str(len(arm.columns)) for arm in experiment.arms)
+    return f"{len(experiment.arms)} arms x {len(experiment.eval.seeds)} seeds, {sizes} columns"
 
 
 def _summarise(
