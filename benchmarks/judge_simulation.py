@@ -32,7 +32,7 @@ from ranking_eval.inference import (
     measure_training_noise,
 )
 from ranking_eval.matrix import Matrix
-from ranking_eval.ranker import fit_ranker
+from ranking_eval.rankers import RankerRows, fit_ranker
 from ranking_eval.split import Split
 from sail_features.config import EvalConfig
 
@@ -246,6 +246,8 @@ def fit_seeds(number: int, fits: int) -> tuple[JudgedRows, Floats]:
     split = Split(NEVER, NEVER, NEVER, NEVER, NEVER, *parts)
     config = EvalConfig(seeds=tuple(range(fits)), max_rounds=60, early_stopping_rounds=10)
     names = tuple(f"feature_{place}" for place in range(8))
-    fitted = fit_ranker(Matrix(names, features, {}), labels, split, config)
+    fitted = fit_ranker(
+        RankerRows(Matrix(names, features, {}), labels, np.arange(len(labels)), split), config
+    )
     tested = np.unique(user[split.test], return_inverse=True)[1]
     return JudgedRows.of(labels[split.test] == 1, users=tested), fitted.scores

@@ -16,10 +16,9 @@ import numpy as np
 
 from ranking_eval.experiment import Experiment
 from ranking_eval.inference import ArmInfluence, InfluenceMatrix, Lift, compute_lift
-from ranking_eval.matrix import Matrix
 from ranking_eval.metrics.arrays import Codes, Floats
-from ranking_eval.ranker import count_workers, fit_ranker
-from ranking_eval.trials import Setting, build_arm_matrix, fit_arm, measure
+from ranking_eval.rankers import RankerRows, count_workers, fit_ranker
+from ranking_eval.trials import Setting, build_arm_matrix, fit_arm, measure, rows_for
 
 ALARM: Final = 0.001
 """A control above 0 with a smaller p-value than this makes the verdict invalid."""
@@ -94,11 +93,11 @@ def _fit_shuffled(setting: Setting, experiment: Experiment) -> Floats:
     control = arms[experiment.control].columns
     added = np.flatnonzero([name not in control for name in matrix.columns])
 
-    def shuffle(seed: int) -> tuple[Matrix, Codes]:
+    def shuffle(seed: int) -> RankerRows:
         values = matrix.values.copy()
         for rows, dealt in _deal(setting, seed):
             values[np.ix_(rows, added)] = matrix.values[np.ix_(dealt, added)]
-        return replace(matrix, values=values), setting.labels
+        return rows_for(setting, replace(matrix, values=values))
 
     return _fit_each_seed(setting, shuffle)
 
@@ -108,11 +107,11 @@ def _fit_permuted(setting: Setting, experiment: Experiment) -> Floats:
     arms = {arm.name: arm for arm in experiment.arms}
     matrix = build_arm_matrix(setting, arms[experiment.treatment])
 
-    def permute(seed: int) -> tuple[Matrix, Codes]:
+    def permute(seed: int) -> RankerRows:
         labels = setting.labels.copy()
         for rows, dealt in _deal(setting, seed):
             labels[rows] = setting.labels[dealt]
-        return matrix, labels
+        return rows_for(setting, matrix)._replace(labels=labels)
 
     return _fit_each_seed(setting, permute)
 
@@ -123,14 +122,13 @@ def _deal(setting: Setting, seed: int) -> list[tuple[Codes, Codes]]:
     return [(rows, draw.permutation(rows)) for rows in (split.train, split.validation, split.test)]
 
 
-def _fit_each_seed(setting: Setting, make: Callable[[int], tuple[Matrix, Codes]]) -> Floats:
+def _fit_each_seed(setting: Setting, make: Callable[[int], RankerRows]) -> Floats:
     """Fit every seed on rows of its own: chance must differ between fits to be seen as such."""
     config = setting.experiment.eval
 
     def fit(seed: int) -> Floats:
-        matrix, labels = make(seed)
         alone = config.model_copy(update={"seeds": (seed,)})
-        return fit_ranker(matrix, labels, setting.split, alone).scores
+        return fit_ranker(make(seed), alone).scores
 
     with ThreadPoolExecutor(count_workers(len(config.seeds))) as pool:
         return np.concatenate(list(pool.map(fit, config.seeds)))

@@ -10,7 +10,7 @@ from ranking_eval.ablation import GroupValue
 from ranking_eval.controls import ControlLift
 from ranking_eval.inference import Lift
 from ranking_eval.metrics.arrays import Codes
-from ranking_eval.ranker import Fit
+from ranking_eval.rankers import Fit
 from ranking_eval.slice_lifts import SliceLift
 
 Lifts = Mapping[str, Lift]

@@ -91,11 +91,11 @@ def _log(
         for path in artifacts:
             mlflow.log_artifact(str(path))
         for arm in experiment.arms:
-            _log_arm(arm, evaluation.arms[arm.name])
+            _log_arm(arm, evaluation.arms[arm.name], experiment.eval.ranker)
     return str(parent.info.run_id)
 
 
-def _log_arm(arm: Arm, result: ArmResult) -> None:
+def _log_arm(arm: Arm, result: ArmResult, ranker: str) -> None:
     with mlflow.start_run(run_name=arm.name, nested=True):
         mlflow.set_tags({"arm": arm.name, "service": arm.service or ""})
         mlflow.log_params({"columns": len(arm.columns)})
@@ -104,6 +104,9 @@ def _log_arm(arm: Arm, result: ArmResult) -> None:
         for seed, rounds in enumerate(result.fit.best_iterations):
             of_seed = {f"seed/{name}": values[seed] for name, values in result.seed_metrics.items()}
             mlflow.log_metrics({**of_seed, "seed/best_iteration": rounds}, step=seed)
+        if ranker != "lightgbm":
+            mlflow.log_text(result.fit.model, "ranker.json")
+            return
         mlflow.lightgbm.log_model(
             lgb.Booster(model_str=result.fit.model),
             name="ranker",

@@ -19,7 +19,7 @@ from ranking_eval.guards import (
 from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
 from ranking_eval.matrix import Matrix, build_matrix
 from ranking_eval.metrics.arrays import Codes, Flags, Floats
-from ranking_eval.ranker import Fit, fit_ranker
+from ranking_eval.rankers import Fit, RankerRows, fit_ranker
 from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
 from ranking_eval.slices import cut_slices
 from ranking_eval.split import Split, split_rows
@@ -99,10 +99,16 @@ def build_arm_matrix(setting: Setting, arm: Arm) -> Matrix:
     return build_matrix(rows, setting.experiment.ordered_columns(arm), setting.split.train)
 
 
+def rows_for(setting: Setting, matrix: Matrix) -> RankerRows:
+    """Return what a ranker gets: these features, and what all arms share."""
+    requests = read_codes(setting.rows, c.REQUEST_ID)
+    return RankerRows(matrix, setting.labels, requests, setting.split)
+
+
 def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:
     """Fit one ranker a seed on an arm's columns."""
     matrix = build_arm_matrix(setting, arm)
-    fit = fit_ranker(matrix, setting.labels, setting.split, config)
+    fit = fit_ranker(rows_for(setting, matrix), config)
     digest = hashlib.sha256("\n".join(matrix.columns).encode())
     digest.update(np.ascontiguousarray(matrix.values).view(np.uint8).data)
     return Trial(fit, matrix.unseen, digest.digest())

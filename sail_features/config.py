@@ -174,6 +174,7 @@ class EvalConfig(Section):
     test_share: Share = 0.25
     gap_s: float = Field(default=0.0, ge=0)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    ranker: Literal["lightgbm", "logistic"] = "lightgbm"
     max_rounds: int = Field(default=600, ge=1)
     early_stopping_rounds: int = Field(default=30, ge=1)
     params: dict[str, float | int | str | bool] = Field(default_factory=dict)

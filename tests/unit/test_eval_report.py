@@ -15,7 +15,7 @@ from rich.console import Console
 from ranking_eval import Arm, ArmResult, Evaluation, Experiment, Lift, compute_verdict
 from ranking_eval.formats import format_delta
 from ranking_eval.plots import draw_all
-from ranking_eval.ranker import Fit
+from ranking_eval.rankers import Fit
 from ranking_eval.report import write_report
 from ranking_eval.slice_lifts import SliceLift
 from ranking_eval.table import print_summary

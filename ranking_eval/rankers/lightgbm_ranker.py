@@ -1,4 +1,4 @@
-"""The judge's ranker: LightGBM, the same parameters, rows and seeds for every arm.
+"""The judge's own ranker: LightGBM, the same parameters, rows and seeds for every arm.
 
 Bagging is the only thing that a seed changes: with ``feature_fraction`` below 1
 a column more changes the lottery of columns in every tree, and fits differ more
@@ -8,20 +8,19 @@ faster than threads within a fit and gives the same bits on any machine.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from ranking_eval.matrix import Matrix
 from ranking_eval.metrics.arrays import Codes, Floats
-from ranking_eval.split import Rows, Split
+from ranking_eval.rankers.protocol import Fit, RankerRows, count_workers
+from ranking_eval.split import Rows
 from sail_features.config import EvalConfig
 
 Params = Mapping[str, float | int | str | bool]
@@ -44,44 +43,43 @@ DEFAULTS: Final[Params] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """An arm's rankers, one a seed, and what they say of the test rows.
-
-    ``scores`` has shape (seeds, test rows); ``importance`` is each column's share
-    of the total gain, averaged over seeds; ``model`` is the first seed's, as text.
-    """
-
-    scores: Floats
-    best_iterations: tuple[int, ...]
-    importance: Mapping[str, float]
-    model: str
-    seconds: float
+LISTWISE: Final = ("lambdarank", "rank_xendcg")
+"""Objectives that learn from the order within a request, and stop by NDCG."""
 
 
-def fit_ranker(matrix: Matrix, labels: Codes, split: Split, config: EvalConfig) -> Fit:
-    """Fit one ranker a seed, stopped early by log loss on the validation rows.
+def fit_lightgbm(rows: RankerRows, config: EvalConfig) -> Fit:
+    """Fit one ranker a seed, stopped early on the validation rows.
 
     Parameters
     ----------
-    matrix : features of all rows, in a stable order of rows and columns.
-    labels : 0 or 1, one a row.
-    split : which rows train, stop and test.
-    config : seeds, rounds, and parameters that win over `DEFAULTS`.
+    rows : features, labels, requests and split.
+    config : seeds, rounds, and parameters that win over `DEFAULTS`;
+        ``objective: lambdarank`` learns from the order within each request.
 
     Notes
     -----
-    Columns are binned once and the bins shared by all seeds.
+    Columns are binned once and the bins shared by all seeds. Scores of a listwise
+    objective are no probabilities: a logistic curve through the validation rows makes
+    them such, which changes no order.
     """
     began = time.perf_counter()
     params = {**DEFAULTS, **config.params}
-    training = _bin_columns(matrix, labels, split.train, params).construct()
+    is_listwise = params["objective"] in LISTWISE
+    if is_listwise:
+        params = {**DEFAULTS, "metric": "ndcg", **config.params}
+        rows = _sort_by_request(rows)
+    matrix, labels, split = rows.matrix, rows.labels, rows.split
+    training = _bin_columns(rows, split.train, params).construct()
     tested = matrix.values[split.test]
 
     def fit_seed(seed: int) -> tuple[Any, Floats]:
-        validation = _bin_columns(matrix, labels, split.validation, params, like=training)
+        validation = _bin_columns(rows, split.validation, params, like=training)
         booster = _train(training, validation, _seeded(params, seed), config)
-        return booster, booster.predict(tested, num_threads=params["num_threads"])
+        scores = booster.predict(tested, num_threads=params["num_threads"])
+        if is_listwise:
+            seen = booster.predict(matrix.values[split.validation], num_threads=1)
+            scores = _calibrate(seen, labels[split.validation], scores)
+        return booster, scores
 
     with ThreadPoolExecutor(count_workers(len(config.seeds))) as pool:
         boosters, scores = zip(*pool.map(fit_seed, config.seeds), strict=True)
@@ -94,9 +92,24 @@ def fit_ranker(matrix: Matrix, labels: Codes, split: Split, config: EvalConfig) 
     )
 
 
-def _bin_columns(
-    matrix: Matrix, labels: Codes, rows: Rows, params: Params, *, like: Any = None
-) -> Any:
+def _sort_by_request(rows: RankerRows) -> RankerRows:
+    """Return the rows with those of a request side by side in training and validation."""
+    train, validation = (
+        part[np.argsort(rows.requests[part], kind="stable")]
+        for part in (rows.split.train, rows.split.validation)
+    )
+    return rows._replace(split=replace(rows.split, train=train, validation=validation))
+
+
+def _calibrate(scores: Floats, labels: Codes, wanted: Floats) -> Floats:
+    """Return probabilities for ``wanted`` by a logistic curve through scores and labels."""
+    from sklearn.linear_model import LogisticRegression
+
+    curve = LogisticRegression(C=1e6).fit(scores[:, None], labels)
+    return np.asarray(curve.predict_proba(wanted[:, None])[:, 1])
+
+
+def _bin_columns(rows: RankerRows, part: Rows, params: Params, *, like: Any = None) -> Any:
     """Return rows as a LightGBM Dataset, in the bins of ``like`` if given.
 
     Threads may share a constructed training Dataset, which LightGBM only reads;
@@ -104,10 +117,14 @@ def _bin_columns(
     """
     import lightgbm as lgb
 
+    matrix, group = rows.matrix, None
+    if params["objective"] in LISTWISE:
+        group = np.unique(rows.requests[part], return_counts=True)[1]
     return lgb.Dataset(
-        matrix.values[rows],
-        labels[rows],
+        matrix.values[part],
+        rows.labels[part],
         reference=like,
+        group=group,
         feature_name=[_name_safely(name, at) for at, name in enumerate(matrix.columns)],
         categorical_feature=matrix.categorical,
         params=dict(params),
@@ -140,9 +157,3 @@ def _average_importance(boosters: tuple[Any, ...], columns: tuple[str, ...]) -> 
 def _name_safely(name: str, place: int) -> str:
     """Return a name that LightGBM accepts: it refuses JSON's special characters."""
     return name if re.fullmatch(r"\w+", name, re.ASCII) else f"column_{place}"
-
-
-def count_workers(fits: int) -> int:
-    """Return how many fits to run side by side: one a core that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(fits, allowed or 1))
