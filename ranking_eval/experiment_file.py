@@ -9,7 +9,7 @@
       treatment: {add: [contrast_*]}          # control's columns and these
       placebo: {add: [permuted_contrast_*]}
     artefacts: [{name: encoder, trained_until: 2024-03-01T00:00:00Z}]
-    groups: {contrast: [contrast_*]}          # what is each worth?
+    groups: {mean: [contrast_mean], maximum: [contrast_max]}   # what is each worth?
     eval: {seeds: [0, 1, 2], slices: [category, item_earlier_rows]}
 
 With ``repo: feature_repo`` and ``impressions: shown.parquet`` in place of ``frame``, an arm is
