@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from ranking_eval.ablation import Groups, ablate, check_groups
 from ranking_eval.controls import run_controls
@@ -21,7 +22,7 @@ from ranking_eval.inference import (
 )
 from ranking_eval.leaks import find_suspicions
 from ranking_eval.metrics import compute_grouped_auc
-from ranking_eval.rows import Frame, read_codes
+from ranking_eval.rows import ORDER, Frame, read_codes
 from ranking_eval.slice_lifts import compare_slices
 from ranking_eval.trials import (
     Setting,
@@ -142,6 +143,7 @@ def _conclude(
         notes=tuple(notes),
         banner=_warn(lift),
         test_labels=setting.labels[setting.split.test],
+        tested=_identify(setting),
         fingerprint=_fingerprint(setting, trials),
         references=compute_references(
             setting.judged,
@@ -157,6 +159,12 @@ def _conclude(
         ),
         target_lift=experiment.eval.target_lift,
     )
+
+
+def _identify(setting: Setting) -> pa.Table:
+    """Return what tells the test rows of two runs apart."""
+    cluster = setting.tested[setting.experiment.eval.cluster_by]
+    return setting.tested.select([*ORDER, c.LABEL]).append_column("cluster", cluster)
 
 
 def _compare(judged: InfluenceMatrix, ours: str, theirs: str, noise: TrainingNoise | None) -> Lifts:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from ranking_eval.ablation import GroupValue
 from ranking_eval.controls import ControlLift
 from ranking_eval.inference import Lift
@@ -52,6 +54,8 @@ class Evaluation:
     notes: tuple[str, ...]
     banner: str | None
     test_labels: Codes
+    tested: pa.Table
+    """Ids, times, labels and cluster of the test rows, in the order of all scores."""
     fingerprint: str
     """SHA-256 of times, users, labels and all arms' features."""
     references: Mapping[str, float] = field(default_factory=dict)

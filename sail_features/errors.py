@@ -546,6 +546,31 @@ class EvaluationError(SailError, ValueError):
         )
 
     @classmethod
+    def no_verdict(cls, path: object, reason: object) -> Self:
+        """Build the error for a summary that is missing or holds no verdict."""
+        first = str(reason).splitlines()[0]
+        return cls.say(
+            str(path), f"no verdict: {first}", hint="run `sail-features eval` first, or --summary"
+        )
+
+    @classmethod
+    def no_scores(cls, folder: object, reason: object) -> Self:
+        """Build the error for a folder without an evaluation's test scores."""
+        first = str(reason).splitlines()[0]
+        return cls.say(
+            str(folder), f"no test scores: {first}", hint="name a folder that eval wrote into"
+        )
+
+    @classmethod
+    def runs_differ(cls, earlier: object, later: object, problem: str) -> Self:
+        """Build the error for two runs that judged different rows."""
+        return cls.say(
+            f"{earlier} and {later}",
+            problem,
+            hint="compare runs on the same impressions, split and seeds",
+        )
+
+    @classmethod
     def unknown_slice(cls, name: str, derived: Sequence[str]) -> Self:
         """Build the error for a slice that is neither derived nor a column."""
         return cls.say(

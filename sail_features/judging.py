@@ -28,6 +28,7 @@ from ranking_eval.experiment_file import choose_groups, load_experiment, load_ro
 from ranking_eval.inference import load_training_noise
 from ranking_eval.report import write_report
 from ranking_eval.retrieval import retrieve
+from ranking_eval.stored import write_scores
 from ranking_eval.tracking import log_evaluation
 from sail_features import columns as c
 from sail_features.config import SailConfig
@@ -127,6 +128,7 @@ def _write(
                 tags={"git_commit": _git_commit(), "dataset": experiment.name},
             )
             step.say(f"MLflow run {run_id[:8]}")
+    write_scores(evaluation, folder)
     summary = _summarise(evaluation, experiment.name, meter, notes)
     _write_json(folder / "summary.json", summary)
     return Outcome(evaluation, summary, report, run_id)

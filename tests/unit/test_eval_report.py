@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -62,6 +63,7 @@ def make_evaluation(*, lift=0.0026, placebo=0.0002, banner=None):
         notes=(f"a note on {HOSTILE}",),
         banner=banner,
         test_labels=draw.integers(0, 2, 60),
+        tested=pa.table({"item_id": range(60)}),
         fingerprint="f" * 64,
     )
 
