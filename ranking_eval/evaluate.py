@@ -14,6 +14,7 @@ from ranking_eval.controls import run_controls
 from ranking_eval.evaluation import ArmResult, Evaluation, Lifts
 from ranking_eval.experiment import Experiment
 from ranking_eval.formats import format_lift
+from ranking_eval.importance import ColumnImportance, measure_importance
 from ranking_eval.inference import (
     FEW_USERS,
     InfluenceMatrix,
@@ -27,6 +28,7 @@ from ranking_eval.slice_lifts import compare_slices
 from ranking_eval.trials import (
     Setting,
     Trial,
+    build_arm_matrix,
     compute_noise_fingerprint,
     fit_arm,
     measure,
@@ -95,10 +97,20 @@ def evaluate(
     ]
     return replace(
         found,
+        importance=_explain(setting, trials[experiment.treatment]),
         controls=controls,
         suspicions=(*suspicions, *alarms),
         ablation=ablate(setting, groups, treatment, control, progress) if groups else (),
     )
+
+
+def _explain(setting: Setting, treatment: Trial) -> Mapping[str, ColumnImportance]:
+    experiment = setting.experiment
+    if experiment.eval.ranker != "lightgbm":
+        return {}
+    (arm,) = (arm for arm in experiment.arms if arm.name == experiment.treatment)
+    matrix = build_arm_matrix(setting, arm)
+    return measure_importance(treatment.fit, matrix, setting.labels, setting.split.test)
 
 
 def _suspect(setting: Setting) -> tuple[str, ...]:

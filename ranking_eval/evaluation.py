@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from ranking_eval.ablation import GroupValue
 from ranking_eval.controls import ControlLift
+from ranking_eval.importance import ColumnImportance
 from ranking_eval.inference import Lift
 from ranking_eval.metrics.arrays import Codes
 from ranking_eval.rankers import Fit
@@ -64,6 +65,8 @@ class Evaluation:
     """The lift of AUC in each part of the test rows."""
     controls: tuple[ControlLift, ...] = ()
     """What must show nothing, and what it shows."""
+    importance: Mapping[str, ColumnImportance] = field(default_factory=dict)
+    """Of the treatment's columns; empty for a ranker that has no trees."""
     ablation: tuple[GroupValue, ...] = ()
     """What each group of columns is worth; empty unless it was asked for."""
     suspicions: tuple[str, ...] = ()
@@ -93,6 +96,7 @@ class Evaluation:
             "references": dict(self.references),
             "slices": [_summarise_slice(one) for one in self.slices],
             "controls": _summarise({one.name: one.lift for one in self.controls}),
+            "importance": {name: asdict(one) for name, one in self.importance.items()},
             "ablation": [_summarise_group(one) for one in self.ablation],
             "suspicions": list(self.suspicions),
             "target_lift": self.target_lift,

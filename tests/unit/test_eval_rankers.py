@@ -111,3 +111,21 @@ def test_the_configuration_knows_every_ranker():
         assert EvalConfig(ranker=name).ranker == name
     with pytest.raises(ValueError, match="lightgbm"):
         EvalConfig(ranker="magic")
+
+
+def test_importance_names_the_column_that_matters_and_not_the_empty_one():
+    found = evaluate(make_world(), Experiment("world", ARMS, config_of("lightgbm"), placebo=None))
+    assert next(iter(found.importance)) == "match"
+    match, nothing = found.importance["match"], found.importance["nothing"]
+    assert min(match.gain, match.contribution) > 0.4
+    assert match.permutation > 0.05
+    assert (nothing.gain, nothing.contribution, nothing.permutation) == (0, 0, 0)
+    for share in ("gain", "contribution"):
+        total = sum(getattr(one, share) for one in found.importance.values())
+        assert total == pytest.approx(1)
+    assert found.summary()["importance"]["match"]["gain"] == match.gain
+
+
+def test_a_ranker_without_trees_has_no_such_importance():
+    found = evaluate(make_world(), Experiment("world", ARMS, config_of("logistic"), placebo=None))
+    assert found.importance == {}
