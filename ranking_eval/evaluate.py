@@ -216,6 +216,9 @@ def _note(setting: Setting, trials: Mapping[str, Trial]) -> list[str]:
     for name, trial in trials.items():
         if max(trial.fit.best_iterations) == config.max_rounds:
             notes.append(f"arm {name} was still improving after {config.max_rounds} rounds")
+        if trial.tuned:
+            found = ", ".join(f"{key} {_show(value)}" for key, value in trial.tuned.items())
+            notes.append(f"arm {name} was tuned in {config.tuning_trials} trials: {found}")
         notes += [
             f"arm {name}: {count} rows have a value of {column!r} not seen in training; "
             "taken as missing"
@@ -223,6 +226,10 @@ def _note(setting: Setting, trials: Mapping[str, Trial]) -> list[str]:
             if count
         ]
     return notes
+
+
+def _show(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _warn(lift: Lifts) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
 from ranking_eval.slices import cut_slices
 from ranking_eval.split import Split, split_rows
 from ranking_eval.times import to_datetime, to_microseconds
+from ranking_eval.tuning import tune
 from sail_features import columns as c
 from sail_features.config import EvalConfig
 
@@ -54,11 +55,15 @@ class Setting(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """An arm's fits, the rows of unseen categories by column, and a hash of its features."""
+    """An arm's fits, the rows of unseen categories by column, and a hash of its features.
+
+    ``tuned`` holds the parameters that were found for it, empty where none were looked for.
+    """
 
     fit: Fit
     unseen: Mapping[str, int]
     digest: bytes
+    tuned: Mapping[str, Any]
 
 
 def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setting:
@@ -108,10 +113,14 @@ def rows_for(setting: Setting, matrix: Matrix) -> RankerRows:
 def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:
     """Fit one ranker a seed on an arm's columns."""
     matrix = build_arm_matrix(setting, arm)
-    fit = fit_ranker(rows_for(setting, matrix), config)
+    rows, tuned = rows_for(setting, matrix), dict[str, Any]()
+    if config.tuning_trials and config.ranker == "lightgbm":
+        tuned = tune(rows, config)
+        config = config.model_copy(update={"params": tuned})
+    fit = fit_ranker(rows, config)
     digest = hashlib.sha256("\n".join(matrix.columns).encode())
     digest.update(np.ascontiguousarray(matrix.values).view(np.uint8).data)
-    return Trial(fit, matrix.unseen, digest.digest())
+    return Trial(fit, matrix.unseen, digest.digest(), tuned)
 
 
 def measure(setting: Setting, scores: Mapping[str, Floats]) -> InfluenceMatrix:

@@ -175,6 +175,8 @@ class EvalConfig(Section):
     gap_s: float = Field(default=0.0, ge=0)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     ranker: Literal["lightgbm", "logistic"] = "lightgbm"
+    tuning_trials: int = Field(default=0, ge=0)
+    """Trials of LightGBM's parameters for each arm, by Optuna on validation rows; 0: none."""
     max_rounds: int = Field(default=600, ge=1)
     early_stopping_rounds: int = Field(default=30, ge=1)
     params: dict[str, float | int | str | bool] = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from ranking_eval.matrix import Matrix
 from ranking_eval.metrics import compute_auc, compute_calibration_ratio
 from ranking_eval.rankers import RANKERS, RankerRows, fit_ranker
 from ranking_eval.split import split_rows
+from ranking_eval.tuning import START, tune
 from sail_features.config import EvalConfig
 
 SETTINGS = {
@@ -129,3 +130,30 @@ def test_importance_names_the_column_that_matters_and_not_the_empty_one():
 def test_a_ranker_without_trees_has_no_such_importance():
     found = evaluate(make_world(), Experiment("world", ARMS, config_of("logistic"), placebo=None))
     assert found.importance == {}
+
+
+def tuned_config(trials):
+    return EvalConfig(
+        seeds=(0, 1), max_rounds=30, controls=False, tuning_trials=trials, params={"max_bin": 63}
+    )
+
+
+def test_every_arm_is_tuned_in_as_many_trials_and_says_how():
+    experiment = Experiment("world", ARMS, tuned_config(3), placebo=None)
+    found = evaluate(make_world(rows=2000), experiment)
+    notes = [note for note in found.notes if "was tuned" in note]
+    assert [note.split(" was")[0] for note in notes] == ["arm control", "arm treatment"]
+    assert all("in 3 trials: num_leaves" in note and "max_bin 63" in note for note in notes)
+    assert found.notes == evaluate(make_world(rows=2000), experiment).notes
+
+
+def test_tuning_never_looks_at_test_rows_and_never_loses_to_the_default():
+    rows = rows_of()
+    hidden = rows.matrix.values.copy()
+    hidden[rows.split.test] = 7
+    labels = rows.labels.copy()
+    labels[rows.split.test] = 0
+    blind = rows._replace(matrix=Matrix(rows.matrix.columns, hidden, {}), labels=labels)
+    found = tune(rows, tuned_config(4))
+    assert found == tune(blind, tuned_config(4))
+    assert tune(rows, tuned_config(1)) == {**START, "max_bin": 63}
