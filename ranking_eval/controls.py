@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from ranking_eval.experiment import Experiment
+from ranking_eval.folds import fit_folds
 from ranking_eval.inference import ArmInfluence, InfluenceMatrix, Lift, compute_lift
 from ranking_eval.metrics.arrays import Codes, Floats
-from ranking_eval.rankers import RankerRows, count_workers, fit_ranker
+from ranking_eval.rankers import RankerRows, count_workers
 from ranking_eval.trials import Setting, build_arm_matrix, fit_arm, measure, rows_for
 
 ALARM: Final = 0.001
@@ -128,7 +129,7 @@ def _fit_each_seed(setting: Setting, make: Callable[[int], RankerRows]) -> Float
 
     def fit(seed: int) -> Floats:
         alone = config.model_copy(update={"seeds": (seed,)})
-        return fit_ranker(make(seed), alone).scores
+        return fit_folds(make(seed), setting.folds, alone).scores
 
     with ThreadPoolExecutor(count_workers(len(config.seeds))) as pool:
         return np.concatenate(list(pool.map(fit, config.seeds)))

@@ -89,9 +89,9 @@ def split_rows(timestamps: Times, labels: ArrayLike, config: EvalConfig) -> Spli
         validation_start=to_datetime(validation),
         validation_end=to_datetime(test - gap),
         test_start=to_datetime(test),
-        train=_rows_between("train", times, flags, begin, validation - gap),
-        validation=_rows_between("validation", times, flags, validation, test - gap),
-        test=_rows_between("test", times, flags, test, int(times.max()) + 1),
+        train=rows_between("train", times, flags, begin, validation - gap),
+        validation=rows_between("validation", times, flags, validation, test - gap),
+        test=rows_between("test", times, flags, test, int(times.max()) + 1),
     )
 
 
@@ -101,9 +101,16 @@ def _time_at_share(times: Microseconds, share: float) -> int:
     return int(np.partition(times, place)[place])
 
 
-def _rows_between(
+def rows_between(
     part: str, times: Microseconds, positive: NDArray[np.bool_], begin: int, end: int
 ) -> Rows:
+    """Return the rows of [begin, end).
+
+    Raises
+    ------
+    EvaluationError
+        There are none, or they hold one label only.
+    """
     rows = np.flatnonzero((times >= begin) & (times < end))
     if not rows.size:
         raise EvaluationError.empty_part(part, to_datetime(begin), to_datetime(end))

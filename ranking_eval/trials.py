@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ranking_eval.experiment import Arm, Experiment
+from ranking_eval.folds import Folds, fit_folds, number_folds, split_folds
 from ranking_eval.guards import (
     check_available,
     check_feature_times,
@@ -19,7 +20,7 @@ from ranking_eval.guards import (
 from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
 from ranking_eval.matrix import Matrix, build_matrix
 from ranking_eval.metrics.arrays import Codes, Flags, Floats
-from ranking_eval.rankers import Fit, RankerRows, fit_ranker
+from ranking_eval.rankers import Fit, RankerRows
 from ranking_eval.rows import Frame, load_frames, read_codes, read_labels
 from ranking_eval.slices import cut_slices
 from ranking_eval.split import Split, split_rows
@@ -39,6 +40,7 @@ class Setting(NamedTuple):
     frames: Mapping[str, pa.Table]
     labels: Codes
     split: Split
+    folds: Folds
     judged: JudgedRows
     slices: Mapping[str, Flags]
     checks: tuple[str, ...]
@@ -78,18 +80,22 @@ def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setti
     rows = frames[experiment.control]
     labels = read_labels(rows)
     split = split_rows(rows[c.EVENT_TIMESTAMP], labels, experiment.eval)
+    times = to_microseconds(rows[c.EVENT_TIMESTAMP])
+    folds = split_folds(times, labels, split, experiment.eval)
     tested = rows.take(pa.array(split.test))
     judged = JudgedRows.of(
         labels[split.test] == 1,
         users=read_codes(tested, c.USER_ID),
         requests=read_codes(tested, c.REQUEST_ID),
         clusters=read_codes(tested, experiment.eval.cluster_by),
+        folds=number_folds(folds, split.test),
     )
     setting = Setting(
         experiment,
         frames,
         labels,
         split,
+        folds,
         judged,
         cut_slices(rows, split, experiment.eval.slices),
         _run_guards(frames, experiment, split),
@@ -117,7 +123,7 @@ def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:
     if config.tuning_trials and config.ranker == "lightgbm":
         tuned = tune(rows, config)
         config = config.model_copy(update={"params": tuned})
-    fit = fit_ranker(rows, config)
+    fit = fit_folds(rows, setting.folds, config)
     digest = hashlib.sha256("\n".join(matrix.columns).encode())
     digest.update(np.ascontiguousarray(matrix.values).view(np.uint8).data)
     return Trial(fit, matrix.unseen, digest.digest(), tuned)

@@ -173,6 +173,8 @@ class EvalConfig(Section):
     validation_share: Share = 0.1
     test_share: Share = 0.25
     gap_s: float = Field(default=0.0, ge=0)
+    folds: int = Field(default=1, ge=1, le=50)
+    """Blocks of the test period; a ranker is fitted again before each."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     ranker: Literal["lightgbm", "logistic"] = "lightgbm"
     tuning_trials: int = Field(default=0, ge=0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from ranking_eval.inference.auc import estimate_auc, estimate_grouped_auc
+from ranking_eval.inference.auc import Weighting, estimate_auc, estimate_grouped_auc
 from ranking_eval.inference.estimate import Estimate
 from ranking_eval.inference.means import (
     estimate_calibration_ratio,
@@ -15,26 +15,39 @@ from ranking_eval.inference.means import (
     estimate_normalized_entropy,
 )
 from ranking_eval.inference.rows import JudgedRows
-from ranking_eval.metrics.arrays import Floats
+from ranking_eval.metrics.arrays import Codes, Floats
 from ranking_eval.metrics.hit_rate import score_hits
 from ranking_eval.metrics.mrr import score_reciprocal_rank
 from ranking_eval.metrics.ndcg import score_ndcg
 
 Estimator = Callable[[JudgedRows, Floats], Estimate]
 
+
+def _estimate_auc(rows: JudgedRows, scores: Floats) -> Estimate:
+    if rows.folds is None:
+        return estimate_auc(rows, scores)
+    return estimate_grouped_auc(rows, scores, rows.folds, "impr")
+
+
+def _estimate_grouped(
+    rows: JudgedRows, scores: Floats, groups: Codes, weighting: Weighting
+) -> Estimate:
+    return estimate_grouped_auc(rows, scores, rows.within_folds(groups), weighting)
+
+
 METRICS: Final[Mapping[str, Estimator]] = MappingProxyType(
     {
-        "auc": estimate_auc,
-        "grouped_auc": lambda rows, scores: estimate_grouped_auc(rows, scores, rows.users, "impr"),
-        "gauc_pos": lambda rows, scores: estimate_grouped_auc(rows, scores, rows.users, "pos"),
-        "gauc_mean": lambda rows, scores: estimate_grouped_auc(rows, scores, rows.users, "mean"),
-        "request_gauc_impr": lambda rows, scores: estimate_grouped_auc(
+        "auc": _estimate_auc,
+        "grouped_auc": lambda rows, scores: _estimate_grouped(rows, scores, rows.users, "impr"),
+        "gauc_pos": lambda rows, scores: _estimate_grouped(rows, scores, rows.users, "pos"),
+        "gauc_mean": lambda rows, scores: _estimate_grouped(rows, scores, rows.users, "mean"),
+        "request_gauc_impr": lambda rows, scores: _estimate_grouped(
             rows, scores, rows.requests, "impr"
         ),
-        "request_gauc_pos": lambda rows, scores: estimate_grouped_auc(
+        "request_gauc_pos": lambda rows, scores: _estimate_grouped(
             rows, scores, rows.requests, "pos"
         ),
-        "request_gauc_mean": lambda rows, scores: estimate_grouped_auc(
+        "request_gauc_mean": lambda rows, scores: _estimate_grouped(
             rows, scores, rows.requests, "mean"
         ),
         "log_loss": estimate_log_loss,

@@ -22,6 +22,8 @@ class JudgedRows:
         request, the session, the paper.
     users, requests : groups of grouped AUC, and lists of NDCG, MRR and hit rate.
     cluster_count : one more than the largest code of the whole; slices keep it.
+    folds : which ranker scored each row, where there are several; AUC then pairs rows
+        within a fold only, and grouped AUC within a fold and group.
     """
 
     positive: Flags
@@ -30,6 +32,7 @@ class JudgedRows:
     users: Codes
     requests: Codes
     cluster_count: int
+    folds: Codes | None = None
 
     @classmethod
     def of(
@@ -40,6 +43,7 @@ class JudgedRows:
         requests: Codes | None = None,
         clusters: Codes | None = None,
         weights: Floats | None = None,
+        folds: Codes | None = None,
     ) -> Self:
         """Build rows of weight 1 that are clustered by user, unless told otherwise.
 
@@ -53,6 +57,7 @@ class JudgedRows:
             users=users,
             requests=np.arange(positive.size) if requests is None else requests,
             cluster_count=int(own.max()) + 1,
+            folds=folds,
         )
 
     def take(self, rows: Flags) -> Self:
@@ -64,4 +69,12 @@ class JudgedRows:
             clusters=self.clusters[rows],
             users=self.users[rows],
             requests=self.requests[rows],
+            folds=None if self.folds is None else self.folds[rows],
         )
+
+    def within_folds(self, groups: Codes) -> Codes:
+        """Return codes of what is in one group and one fold."""
+        if self.folds is None:
+            return groups
+        pairs = groups * (int(self.folds.max()) + 1) + self.folds
+        return np.asarray(np.unique(pairs, return_inverse=True)[1])
