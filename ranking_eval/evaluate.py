@@ -157,12 +157,7 @@ def _conclude(
         test_labels=setting.labels[setting.split.test],
         tested=_identify(setting),
         fingerprint=_fingerprint(setting, trials),
-        references=compute_references(
-            setting.judged,
-            trials[treatment].fit.scores,
-            trials[control].fit.scores,
-            read_codes(setting.tested, c.ITEM_ID),
-        ),
+        references=_refer(setting, trials),
         slices=compare_slices(
             setting.judged,
             trials[treatment].fit.scores,
@@ -170,6 +165,19 @@ def _conclude(
             setting.slices,
         ),
         target_lift=experiment.eval.target_lift,
+    )
+
+
+def _refer(setting: Setting, trials: Mapping[str, Trial]) -> Mapping[str, float]:
+    """Return other methods' errors; they know one ranker only, not several folds'."""
+    if len(setting.folds) > 1:
+        return {}
+    experiment = setting.experiment
+    return compute_references(
+        setting.judged,
+        trials[experiment.treatment].fit.scores,
+        trials[experiment.control].fit.scores,
+        read_codes(setting.tested, c.ITEM_ID),
     )
 
 
