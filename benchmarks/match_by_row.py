@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,23 +19,31 @@ def match_row(
     interests: tuple[NDArray[np.float32], ...],
 ) -> list[float]:
     """Return the 45 default columns, vectorised over the row's events (oldest first)."""
-    liked, disliked = weight > 0, weight < 0
-    near, far = np.sort(similarity[liked])[::-1], np.sort(similarity[disliked])[::-1]
+    liked = weight > 0
+    close, of_liked, age_of_liked = similarity[liked], weight[liked], age_days[liked]
+    far = similarity[weight < 0]
+    rising = np.sort(close)
+    near = rising[::-1]
     return [
-        *_statistics(near, similarity[liked], weight[liked], age_days[liked]),
+        *_statistics(near, close, of_liked, age_of_liked),
         *_contrast(near, far),
         _neighbour_feedback(similarity, weight),
-        *np.bincount(np.searchsorted(EDGES, near, side="right"), minlength=10).tolist(),
+        *np.diff(np.searchsorted(rising, EDGES), prepend=0, append=len(rising)).tolist(),
         *(near[:5].tolist() + [NULL] * 5)[:5],
-        *_recent_contrast(similarity[liked], age_days[liked]),
+        *_recent_contrast(close, age_of_liked),
         *_category(similarity, weight, age_days, same_category, liked),
         *_interests(*interests),
         len(weight),
-        int(liked.sum()),
-        int(disliked.sum()),
+        len(close),
+        len(far),
         age_days[-1] if len(age_days) else NULL,
         1.0 if len(weight) else NULL,
     ]
+
+
+def _mean(values: NDArray[np.float32]) -> float:
+    """Return the mean without the checks of numpy's own, which cost more than the sum."""
+    return float(np.add.reduce(values)) / len(values)
 
 
 def _statistics(
@@ -44,39 +54,47 @@ def _statistics(
 ) -> list[float]:
     if not len(near):
         return [NULL] * 7
-    recency = np.exp2((age_days[-1] - age_days) / 30)
+    recency, mean = np.exp2((age_days[-1] - age_days) / np.float32(30)), _mean(similarity)
+    variance = float(similarity @ similarity) / len(similarity) - mean * mean
     return [
         near[0],
-        near.mean(),
-        near[:3].mean(),
-        near[:10].mean(),
-        near.std(),
-        similarity @ recency / recency.sum(),
-        similarity @ weight / weight.sum(),
+        mean,
+        _mean(near[:3]),
+        _mean(near[:10]),
+        math.sqrt(max(variance, 0)),
+        similarity @ recency / np.add.reduce(recency),
+        similarity @ weight / np.add.reduce(weight),
     ]
 
 
 def _contrast(near: NDArray[np.float32], far: NDArray[np.float32]) -> list[float]:
     if not len(near) or not len(far):
         return [NULL] * 3
-    return [near.mean() - far.mean(), near[0] - far[0], near[:5].mean() - far[:5].mean()]
+    top = np.partition(far, len(far) - 5)[-5:] if len(far) > 5 else far
+    return [
+        _mean(near) - _mean(far),
+        near[0] - np.maximum.reduce(top),
+        _mean(near[:5]) - _mean(top),
+    ]
 
 
 def _neighbour_feedback(similarity: NDArray[np.float32], weight: NDArray[np.float32]) -> float:
-    close = np.maximum(similarity, 0)
-    if len(close) > 10:
-        edge = np.partition(close, len(close) - 10)[len(close) - 10]
-        close = np.where(close >= edge - 1e-6, close, 0)
-    power = close**4
-    total = power.sum()
-    return float(power @ weight / total) if total > 0 else NULL
+    count = len(similarity)
+    edge = np.partition(similarity, count - 10)[count - 10] - 1e-6 if count > 10 else 0
+    near = similarity >= max(edge, 0)
+    square = np.square(similarity[near])
+    power = square * square
+    total = np.add.reduce(power)
+    return float(power @ weight[near] / total) if total > 0 else NULL
 
 
 def _recent_contrast(similarity: NDArray[np.float32], age_days: NDArray[np.float32]) -> list[float]:
-    recent, earlier = similarity[age_days <= 7], similarity[age_days > 7]
+    turn = np.count_nonzero(age_days > 7)
+    earlier, recent = similarity[:turn], similarity[turn:]
     if not len(recent) or not len(earlier):
         return [NULL] * 2
-    return [recent.mean() - earlier.mean(), recent.max() - earlier.max()]
+    highest = np.maximum.reduce
+    return [_mean(recent) - _mean(earlier), highest(recent) - highest(earlier)]
 
 
 def _category(
@@ -86,14 +104,17 @@ def _category(
     same: NDArray[np.bool_],
     liked: NDArray[np.bool_],
 ) -> list[float]:
-    count, both = int(same.sum()), similarity[same & liked]
+    found = np.flatnonzero(same)
+    if not len(found):
+        return [0, 0 if len(same) else NULL, *[NULL] * 4]
+    both = similarity[found[liked[found]]]
     return [
-        count,
-        count / len(same) if len(same) else NULL,
-        both.mean() if len(both) else NULL,
-        both.max() if len(both) else NULL,
-        weight[same].mean() if count else NULL,
-        age_days[same].min() if count else NULL,
+        len(found),
+        len(found) / len(same),
+        _mean(both) if len(both) else NULL,
+        np.maximum.reduce(both) if len(both) else NULL,
+        _mean(weight[found]),
+        age_days[found[-1]],
     ]
 
 
@@ -111,5 +132,5 @@ def _interests(
         age_days[nearest],
         size[nearest],
         feedback[nearest],
-        similarity @ weight / weight.sum(),
+        similarity @ weight / np.add.reduce(weight),
     ]

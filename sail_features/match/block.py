@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 LIKED: Final = 0
 DISLIKED: Final = 1
 UNDECIDED: Final = 2
+PARTS: Final = 3
 """The three parts of a row's history: feedback above, below and equal to 0."""
 
 
@@ -50,7 +51,7 @@ class HistoryBlock(NamedTuple):
     Parameters
     ----------
     bounds : shape (rows, 4): cells [bounds[part], bounds[part + 1]) of a row are those
-        of one part, newest first. `LIKED`: feedback above 0. `DISLIKED`: below 0, that
+        of one part, oldest first. `LIKED`: feedback above 0. `DISLIKED`: below 0, that
         is returned, rated low, or shown and passed over. `UNDECIDED`: no verdict.
     similarity : shape (cells,), cosine of the target and each history item.
     weight : shape (cells,), signed feedback of each event.
@@ -174,6 +175,12 @@ def view_of(feature: MatchFeature) -> HistoryView:
 
 
 @njit(cache=True, nogil=True)
+def part_of(weight: float) -> int:
+    """Return the part that an event of this feedback belongs to."""
+    return (weight <= 0) + (weight == 0)
+
+
+@njit(cache=True, nogil=True)
 def mean_of_top(top: Floats, k: int) -> float:
     """Return the mean of the first k of a descending list, of fewer where there are fewer.
 
@@ -187,12 +194,3 @@ def mean_of_top(top: Floats, k: int) -> float:
         total += top[count]
         count += 1
     return total / count if count else np.nan
-
-
-@njit(cache=True, nogil=True)
-def mean_of(values: Floats, start: int, stop: int) -> float:
-    """Return the mean of ``values[start:stop]``, NaN where there are none."""
-    total = 0.0
-    for cell in range(start, stop):
-        total += values[cell]
-    return total / (stop - start) if stop > start else np.nan

@@ -62,16 +62,18 @@ class CategoryMatch:
 @njit(cache=True, nogil=True)
 def _compute(block: HistoryBlock) -> Floats:
     out = np.full((len(block.bounds), 6), np.nan, np.float32)
+    same = np.empty(len(block.similarity) + 1, np.int64)
     for row in range(len(out)):
         if not block.categorised[row]:
             continue
         start, liked_to, stop = block.bounds[row, 0], block.bounds[row, 1], block.bounds[row, 3]
-        count, liked, total, feedback = 0, 0, 0.0, 0.0
-        highest, youngest = -np.inf, np.inf
+        count = 0
         for cell in range(start, stop):
-            if not block.same_category[cell]:
-                continue
-            count += 1
+            same[count] = cell  # the place moves on only for those that are kept
+            count += block.same_category[cell]
+        liked, total, feedback = 0, 0.0, 0.0
+        highest, youngest = -np.inf, np.inf
+        for cell in same[:count]:
             feedback += block.weight[cell]
             youngest = min(youngest, block.age_days[cell])
             if cell < liked_to:

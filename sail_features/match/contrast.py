@@ -19,9 +19,9 @@ from sail_features.match.block import (
     LIKED,
     Floats,
     HistoryBlock,
-    mean_of,
     mean_of_top,
 )
+from sail_features.match.sums import mean_of
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def _compute(block: HistoryBlock) -> Floats:
     for row in range(len(out)):
         bounds = block.bounds[row]
         liked, disliked = block.top[row, LIKED], block.top[row, DISLIKED]
-        out[row, 0] = mean_of(block.similarity, bounds[0], bounds[1]) - mean_of(
-            block.similarity, bounds[1], bounds[2]
-        )
+        of_liked = block.similarity[bounds[LIKED] : bounds[LIKED + 1]]
+        of_disliked = block.similarity[bounds[DISLIKED] : bounds[DISLIKED + 1]]
+        out[row, 0] = mean_of(of_liked) - mean_of(of_disliked)
         out[row, 1] = mean_of_top(liked, 1) - mean_of_top(disliked, 1)
         out[row, 2] = mean_of_top(liked, 5) - mean_of_top(disliked, 5)
     return out

@@ -1,9 +1,9 @@
-"""Match features of Arrow tables: what a Spark task and a notebook both call."""
+"""Match features of Arrow tables, in any order: what a notebook and a server call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,10 @@ from sail_features import columns as c
 from sail_features.embeddings import EmbeddingTable, normalise
 from sail_features.history import HistoryWindow, codes_of, ids_of, times_of, us_of
 from sail_features.interests.snapshots import InterestSnapshots, build_snapshots
-from sail_features.match.block import Floats, HistoryBlock, MatchFeature
+from sail_features.match.block import MatchFeature
 from sail_features.match.events import MatchLog, event_types_of, sort_history
 from sail_features.match.family import columns_of
-from sail_features.match.kernel import compute_match
+from sail_features.match.kernel import MatchResult, compute_match
 from sail_features.match.sorted_rows import MatchRows
 
 
@@ -52,51 +52,17 @@ def compute_match_table(
     result = compute_match(
         asked, log, vectors, features, window, category=category, interests=mined
     )
+    return answers_of(rows, result, features)
+
+
+def answers_of(rows: pa.Table, result: MatchResult, features: Sequence[MatchFeature]) -> pa.Table:
+    """Return the rows with their times and one float32 column a feature, null where missing."""
     table = rows.append_column(c.AVAILABLE_AT, times_of(result.available_at_us))
     table = table.append_column(c.FEATURE_TIME, times_of(result.feature_time_us))
-    for name, values in zip(columns_of(features), result.values.T, strict=True):
-        table = table.append_column(name, pa.array(values, from_pandas=True))
+    columns = np.ascontiguousarray(result.values.T)
+    for name, values in zip(columns_of(features), columns, strict=True):
+        table = table.append_column(name, pa.array(values, mask=np.isnan(values)))
     return table
-
-
-def sample_similarities(
-    rows: pa.Table,
-    feedback: pa.Table,
-    vectors: EmbeddingTable,
-    window: HistoryWindow,
-    limit: int = 10_000,
-) -> tuple[Floats, int]:
-    """Return evenly spaced order statistics of target-to-liked similarities, and their number.
-
-    The sample that histogram edges are fitted on. Same parameters as
-    `compute_match_table`; ``limit`` bounds the sample.
-    """
-    collector = _Collector()
-    asked, log, _ = _encode(rows.select(list(c.PAIR)), feedback, vectors, [collector], None)
-    known = np.flatnonzero(asked.item >= 0)
-    compute_match(asked.take(known), log, vectors, [collector], window)
-    values = np.sort(np.concatenate([np.empty(0, np.float32), *collector.found]))
-    picked = np.linspace(0, len(values) - 1, min(limit, len(values))).round().astype(np.int64)
-    return values[picked], len(values)
-
-
-@dataclass
-class _Collector:
-    """A feature without columns that keeps the liked similarities it is shown."""
-
-    found: list[Floats] = field(default_factory=list)
-    name: str = "collector"
-    version: int = 1
-    columns: tuple[str, ...] = ()
-
-    @property
-    def parameters(self) -> dict[str, object]:
-        return {}
-
-    def compute(self, block: HistoryBlock) -> Floats:
-        liked = np.tile([True, False, False], len(block.bounds))
-        self.found.append(block.similarity[np.repeat(liked, np.diff(block.bounds).ravel())])
-        return np.empty((len(block.bounds), 0), np.float32)
 
 
 def _encode(

@@ -57,9 +57,9 @@ def _compute(block: HistoryBlock) -> Floats:
         out[row, 0] = bounds[3] - bounds[0]
         out[row, 1] = bounds[1] - bounds[0]
         out[row, 2] = bounds[2] - bounds[1]
-        # Each of the three parts begins with its newest event.
+        # Each of the three parts ends with its newest event.
         for part in range(3):
             if bounds[part] < bounds[part + 1]:
-                age = block.age_days[bounds[part]]
+                age = block.age_days[bounds[part + 1] - 1]
                 out[row, 3] = age if np.isnan(out[row, 3]) else min(out[row, 3], age)
     return out

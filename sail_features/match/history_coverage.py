@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from sail_features.match.block import Floats, HistoryBlock
+from sail_features.match.block import PARTS, Floats, HistoryBlock
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,14 @@ class HistoryCoverage:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, 1)."""
-        seen = (block.bounds[:, 3] - block.bounds[:, 0]).astype(np.float32)
-        listed = np.where(block.listed > 0, block.listed, np.nan).astype(np.float32)
-        share: Floats = (seen / listed)[:, None]
-        return share
+        values: Floats = _compute(block)
+        return values
+
+
+@njit(cache=True, nogil=True)
+def _compute(block: HistoryBlock) -> Floats:
+    out = np.full((len(block.bounds), 1), np.nan, np.float32)
+    for row in range(len(out)):
+        if block.listed[row]:
+            out[row, 0] = (block.bounds[row, PARTS] - block.bounds[row, 0]) / block.listed[row]
+    return out

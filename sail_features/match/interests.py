@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from sail_features.embeddings import EmbeddingTable
 from sail_features.history import US_PER_DAY
 from sail_features.interests.snapshots import InterestSnapshots
-from sail_features.match.block import Integers, InterestCells
+from sail_features.match.block import Floats, Integers, InterestCells
 from sail_features.match.similarity import Similarity
 from sail_features.match.sorted_rows import MatchRows
 
@@ -46,25 +47,24 @@ class SeenInterests:
     ) -> InterestCells:
         """Return the interests of one block's rows."""
         start, stop, mined = self.start[stretch], self.stop[stretch], self.snapshots
-        offsets = np.concatenate([[0], np.cumsum(stop - start)]).astype(np.int64)
-        row = np.repeat(np.arange(len(start)), stop - start)
-        seen = np.arange(offsets[-1]) - offsets[row] + start[row]
-        age_us = self.rows.as_of_us[stretch][row] - mined.newest_us[seen]
-        return InterestCells(
-            offsets,
-            similarity(
-                table.vectors,
-                self.rows.item[stretch],
-                mined.vectors,
-                self.every,
-                start,
-                stop,
-            ),
-            mined.weight[seen],
-            mined.size[seen].astype(np.float32),
-            (age_us / US_PER_DAY).astype(np.float32),
-            mined.feedback[seen],
+        similarities = similarity(
+            table.vectors,
+            self.rows.item[stretch],
+            mined.vectors,
+            self.every,
+            start[:, None],
+            stop[:, None],
         )
+        about = _describe(
+            start,
+            stop,
+            self.rows.as_of_us[stretch],
+            mined.newest_us,
+            mined.weight,
+            mined.size,
+            mined.feedback,
+        )
+        return InterestCells(about[0], similarities, *about[1:])
 
 
 def no_interests(rows: int) -> InterestCells:
@@ -91,3 +91,27 @@ def _find_newest(
                 found[row] = newest
             newest -= 1
     return found
+
+
+@njit(cache=True, nogil=True)
+def _describe(
+    start: Integers,
+    stop: Integers,
+    as_of_us: Integers,
+    newest_us: Integers,
+    weight: Floats,
+    size: NDArray[np.int32],
+    feedback: Floats,
+) -> tuple[Integers, Floats, Floats, Floats, Floats]:
+    """Return offsets, weight, size, age in days and feedback of what each row sees."""
+    offsets = np.zeros(len(start) + 1, np.int64)
+    offsets[1:] = np.cumsum(stop - start)
+    about = np.empty((4, offsets[-1]), np.float32)
+    for row in range(len(start)):
+        for seen in range(start[row], stop[row]):
+            cell = offsets[row] + seen - start[row]
+            about[0, cell] = weight[seen]
+            about[1, cell] = size[seen]
+            about[2, cell] = (as_of_us[row] - newest_us[seen]) / US_PER_DAY
+            about[3, cell] = feedback[seen]
+    return offsets, about[0], about[1], about[2], about[3]

@@ -1,10 +1,11 @@
 """From rows and events to match features: the one path for batch, server and notebook.
 
-Rows and events are sorted once by user and time, so a row's history is a slice. Rows
-are then worked off in blocks of bounded size: cosines (`similarity`), the parts of the
-history that features look at (`selection`), features. A block is nobody's but its
-thread's, and a row's numbers depend on nothing but its own history: they have the same
-bits whatever the order of rows, the cut of blocks and the number of threads.
+Rows and events are sorted once by user and time, liked, disliked and undecided events
+apart, so a row's history is three slices. Rows are then worked off in blocks of bounded
+size: cosines (`similarity`), what is known of the events compared (`selection`), features.
+A block is nobody's but its thread's, and a row's numbers depend on nothing but its own
+history: they have the same bits whatever the order of rows, the cut of blocks and the
+number of threads.
 """
 
 from __future__ import annotations
@@ -87,15 +88,17 @@ def compute_match(
     for all features. Memory beyond the answer: a dozen numbers a row and an event, and
     one block a thread.
     """
+    shape = len(rows.user), len(columns_of(features))
     result = MatchResult(
-        np.full((len(rows.user), len(columns_of(features))), np.nan, np.float32),
-        np.full(len(rows.user), NEVER_US, np.int64),
-        rows.as_of_us.copy(),
+        np.empty(shape, np.float32), np.full(shape[0], NEVER_US), rows.as_of_us.copy()
     )
     if not len(table) or not len(rows.user):
+        result.values[:] = np.nan
         return result
-    nowhere = np.full(len(table), -1, np.int64)
-    ordered = SortedRows.of(rows, log, window, nowhere if category is None else category)
+    if category is None:
+        category = np.full(len(table), -1, np.int64)
+    ordered = SortedRows.of(rows, log, window, category)
+    views, types = [view_of(feature) for feature in features], event_types_of(features)
     seen = None if interests is None else SeenInterests.of(interests, ordered.rows)
 
     def fill(stretch: slice) -> None:
@@ -105,7 +108,9 @@ def compute_match(
             if seen is None
             else seen.compare(stretch, table, similarity)
         )
-        values = _compute_features(features, compared, ordered.events, cells)
+        blocks = _select_views(views, types, compared, ordered.events, cells)
+        computed = [f.compute(blocks[view]) for f, view in zip(features, views, strict=True)]
+        values = np.concatenate(computed, axis=1)
         values[ordered.rows.item[stretch] < 0] = np.nan
         result.values[ordered.order[stretch]] = values
 
@@ -121,22 +126,21 @@ def compute_match(
     return result
 
 
-def _compute_features(
-    features: Sequence[MatchFeature],
+def _select_views(
+    views: Sequence[HistoryView],
+    types: Sequence[str],
     rows: ComparedRows,
     events: PastEvents,
     interests: InterestCells,
-) -> Floats:
-    """Return all features of a block's rows, shape (rows, columns)."""
-    types = event_types_of(features)
-    blocks: dict[HistoryView, HistoryBlock] = {}
-    for view in map(view_of, features):
-        if view not in blocks:
-            blocks[view] = select_view(
-                rows,
-                events,
-                interests,
-                window_us=None if view.window_days is None else view.window_days * US_PER_DAY,
-                kind=ANY_TYPE if view.event_type is None else types.index(view.event_type),
-            )
-    return np.concatenate([f.compute(blocks[view_of(f)]) for f in features], axis=1)
+) -> dict[HistoryView, HistoryBlock]:
+    """Return the block of each distinct view."""
+    return {
+        view: select_view(
+            rows,
+            events,
+            interests,
+            window_us=None if view.window_days is None else view.window_days * US_PER_DAY,
+            kind=ANY_TYPE if view.event_type is None else types.index(view.event_type),
+        )
+        for view in set(views)
+    }

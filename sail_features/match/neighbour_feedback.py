@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from sail_features.errors import ConfigError
-from sail_features.match.block import Floats, HistoryBlock
-from sail_features.match.top import TOP
+from sail_features.match.block import PARTS, Floats, HistoryBlock
+from sail_features.match.top import TOP, merge_tops
 
 TIE: Final = 1e-6
 """Similarities this close are equal: another device's matrix product rounds the same
@@ -79,29 +79,19 @@ class NeighbourFeedback:
 @njit(cache=True, nogil=True)
 def _compute(block: HistoryBlock, neighbours: int) -> Floats:
     out = np.full((len(block.bounds), 1), np.nan, np.float32)
+    near, top = np.empty(len(block.similarity) + 1, np.int64), np.empty(TOP, np.float32)
+    tops, nearest = block.top.ctypes.data, top.ctypes.data
     for row in range(len(out)):
-        edge = max(_nearest(block.top[row], neighbours) - TIE, 0.0)
+        merge_tops(tops + 4 * TOP * PARTS * row, PARTS * TOP, nearest)
+        edge, count = np.float32(max(top[neighbours - 1] - TIE, 0.0)), 0
+        for cell in range(block.bounds[row, 0], block.bounds[row, PARTS]):
+            near[count] = cell  # the place moves on only for those that are kept
+            count += block.similarity[cell] >= edge
         told, total = 0.0, 0.0
-        for cell in range(block.bounds[row, 0], block.bounds[row, 3]):
+        for cell in near[:count]:
             square = np.float64(block.similarity[cell]) ** 2
-            weight = square * square if block.similarity[cell] >= edge else 0.0
-            told += weight * block.weight[cell]
-            total += weight
+            told += square * square * block.weight[cell]
+            total += square * square
         if total > 0:
             out[row, 0] = told / total
     return out
-
-
-@njit(cache=True, nogil=True)
-def _nearest(top: Floats, k: int) -> float:
-    """Return the k-th highest of three descending lists, -inf where there are fewer."""
-    first, second, third, highest = 0, 0, 0, -np.inf
-    for _ in range(k):
-        highest = max(top[0, first], top[1, second], top[2, third])
-        if top[0, first] == highest:
-            first = min(first + 1, TOP - 1)
-        elif top[1, second] == highest:
-            second = min(second + 1, TOP - 1)
-        else:
-            third = min(third + 1, TOP - 1)
-    return highest

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sail_features.history import US_PER_DAY
-from sail_features.match.block import HistoryBlock, InterestCells
+from sail_features.match.block import PARTS, HistoryBlock, InterestCells, part_of
 from sail_features.match.selection import ComparedRows, PastEvents, select_view
 
 
@@ -59,14 +59,20 @@ def build_block(*rows: Past) -> HistoryBlock:
     >>> block.similarity.tolist(), block.bounds.tolist()
     ([0.5, 0.25], [[0, 1, 2, 2], [2, 2, 2, 2]])
     """
-    events = [event for row in rows for event in reversed(row.events)]
-    similarity, weight, age_days, same_category = _columns(events, 4)
-    counts = [len(row.events) for row in rows]
-    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    # Part after part within a row, oldest first within a part.
+    parts = [
+        [e for part in range(PARTS) for e in row.events[::-1] if part_of(e.weight) == part]
+        for row in rows
+    ]
+    similarity, weight, age_days, same_category = _columns([e for row in parts for e in row], 4)
+    bounds = np.zeros((len(rows), PARTS + 1), np.int64)
+    for row, cells in zip(bounds, parts, strict=True):
+        row[1:] = np.cumsum([sum(part_of(e.weight) == n for e in cells) for n in range(PARTS)])
+    bounds += np.cumsum([0, *bounds[:-1, PARTS]])[:, None]
     return select_view(
         ComparedRows(
-            offsets[:-1],
-            offsets,
+            bounds[:, :PARTS].copy(),
+            bounds,
             similarity,
             np.zeros(len(rows), np.int64),
             np.array([0 if row.categorised else -1 for row in rows], np.int64),
@@ -75,7 +81,7 @@ def build_block(*rows: Past) -> HistoryBlock:
         PastEvents(
             np.rint(age_days.astype(np.float64) * -US_PER_DAY).astype(np.int64),
             weight,
-            np.zeros(len(events), np.int64),
+            np.zeros(len(weight), np.int64),
             np.where(same_category > 0, 0, 1).astype(np.int64),
         ),
         _interest_cells(rows),

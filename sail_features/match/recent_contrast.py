@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from sail_features.match.block import LIKED, Floats, HistoryBlock, mean_of
+from sail_features.match.block import LIKED, Floats, HistoryBlock
+from sail_features.match.sums import mean_of
+from sail_features.match.top import highest_of
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,11 @@ def _compute(block: HistoryBlock, recent_days: float) -> Floats:
     out = np.full((len(block.bounds), 2), np.nan, np.float32)
     for row in range(len(out)):
         start, stop = block.bounds[row, LIKED], block.bounds[row, LIKED + 1]
-        turn = start
-        while turn < stop and block.age_days[turn] <= recent_days:
-            turn += 1
+        turn = stop
+        while turn > start and block.age_days[turn - 1] <= recent_days:
+            turn -= 1
         if start < turn < stop:
-            similarity = block.similarity
-            out[row, 0] = mean_of(similarity, start, turn) - mean_of(similarity, turn, stop)
-            out[row, 1] = _highest(similarity, start, turn) - _highest(similarity, turn, stop)
+            earlier, recent = block.similarity[start:turn], block.similarity[turn:stop]
+            out[row, 0] = mean_of(recent) - mean_of(earlier)
+            out[row, 1] = highest_of(recent) - highest_of(earlier)
     return out
-
-
-@njit(cache=True, nogil=True)
-def _highest(values: Floats, start: int, stop: int) -> float:
-    highest = np.float64(values[start])
-    for cell in range(start + 1, stop):
-        highest = max(highest, np.float64(values[cell]))
-    return highest

@@ -9,6 +9,7 @@ from numba import njit
 
 from sail_features.history import NEVER_US, US_PER_DAY
 from sail_features.match.block import (
+    PARTS,
     Floats,
     HistoryBlock,
     Integers,
@@ -27,7 +28,7 @@ class PastEvents(NamedTuple):
 
     Parameters
     ----------
-    time_us : microseconds since 1970 UTC, ascending within a user.
+    time_us : microseconds since 1970 UTC, ascending within a stretch that a row sees.
     weight : signed feedback.
     kind : code of the event's type.
     category : code of the item's category, below 0 where it has none.
@@ -44,16 +45,15 @@ class ComparedRows(NamedTuple):
 
     Parameters
     ----------
-    start : shape (rows,), the first event that each row sees.
-    offsets : shape (rows + 1,), each row's stretch of ``similarity``, oldest event first.
-    similarity : shape (cells,).
+    start : shape (rows, 3), the first event of each part that each row sees.
+    bounds, similarity : see `HistoryBlock`; the events of one part lie together.
     as_of_us : shape (rows,), the moment of each row.
     category : shape (rows,), code of the target's category, below 0 where it has none.
     listed : shape (rows,), events in the history, those without a vector too.
     """
 
     start: Integers
-    offsets: Integers
+    bounds: Integers
     similarity: Floats
     as_of_us: Integers
     category: Integers
@@ -75,72 +75,73 @@ def select_view(
     window_us : events older than this are left out; None keeps all.
     kind : code of the event type that is kept; `ANY_TYPE` keeps all.
     """
-    oldest = (
-        np.full_like(rows.as_of_us, NEVER_US) if window_us is None else rows.as_of_us - window_us
-    )
-    selected = _select(rows, events, oldest, kind)
-    return HistoryBlock(*selected, rows.category >= 0, rows.listed, interests)
+    if window_us is None and kind == ANY_TYPE:
+        cells = (rows.bounds, rows.similarity, *_describe_all(rows, events))
+    else:
+        never = np.full_like(rows.as_of_us, NEVER_US)
+        oldest_us = never if window_us is None else rows.as_of_us - window_us
+        cells = _describe_some(rows, events, oldest_us, kind)
+    return HistoryBlock(*cells, _highest(*cells[:2]), rows.category >= 0, rows.listed, interests)
 
 
 @njit(cache=True, nogil=True)
-def _select(
+def _describe_all(rows: ComparedRows, events: PastEvents) -> tuple[Floats, Floats, Mask]:
+    """Return weight, age and category of every cell."""
+    cells = len(rows.similarity)
+    weight, age_days = np.empty(cells, np.float32), np.empty(cells, np.float32)
+    same_category = np.empty(cells, np.bool_)
+    for row in range(len(rows.start)):
+        now, wanted = rows.as_of_us[row], rows.category[row]
+        for part in range(PARTS):
+            low = rows.start[row, part]
+            first, last = rows.bounds[row, part], rows.bounds[row, part + 1]
+            weight[first:last] = events.weight[low : low + last - first]
+            times, categories = events.time_us[low:], events.category[low:]
+            ages, same = age_days[first:last], same_category[first:last]
+            for cell in range(len(ages)):
+                ages[cell] = (now - times[cell]) * DAYS_PER_US
+                same[cell] = (wanted >= 0) & (wanted == categories[cell])
+    return weight, age_days, same_category
+
+
+@njit(cache=True, nogil=True)
+def _describe_some(
     rows: ComparedRows, events: PastEvents, oldest_us: Integers, kind: int
-) -> tuple[Integers, Floats, Floats, Floats, Mask, Floats]:
-    """Return the first six fields of the block."""
-    count, cells = len(rows.start), len(rows.similarity)
-    bounds = np.empty((count, 4), np.int64)
+) -> tuple[Integers, Floats, Floats, Floats, Mask]:
+    """Return bounds, similarity, weight, age and category of the cells of one view.
+
+    Every cell is written down and the place moves on only for those that belong, since
+    nothing predicts a branch.
+    """
+    cells = len(rows.similarity)
+    bounds = np.zeros(rows.bounds.shape, np.int64)
     similarity, weight = np.empty(cells, np.float32), np.empty(cells, np.float32)
     age_days, same_category = np.empty(cells, np.float32), np.empty(cells, np.bool_)
-    top = np.empty((count, 3, TOP), np.float32)
-    values, tops = similarity.ctypes.data, top.ctypes.data
-    chosen = np.empty(cells + 1, np.int64)
-    begin = 0
-    for row in range(count):
-        first, last = rows.offsets[row], rows.offsets[row + 1]
-        low, high = rows.start[row], rows.start[row] + last - first
-        while low < high and events.time_us[low] < oldest_us[row]:
-            low += 1
-        kept = _choose(events, low, high, kind, chosen, bounds[row])
-        bounds[row] += begin
-        from_, wanted = last - high, rows.category[row]
-        for number in range(kept):
-            event, cell = chosen[number], begin + number
-            similarity[cell] = rows.similarity[from_ + event]
-            weight[cell] = events.weight[event]
-            age_days[cell] = (rows.as_of_us[row] - events.time_us[event]) * DAYS_PER_US
-            same_category[cell] = (wanted >= 0) & (wanted == events.category[event])
-        for part in range(3):
-            size = bounds[row, part + 1] - bounds[row, part]
-            keep_top(values + 4 * bounds[row, part], size, tops + 4 * TOP * (3 * row + part))
-        begin += kept
-    return (
-        bounds,
-        similarity[:begin],
-        weight[:begin],
-        age_days[:begin],
-        same_category[:begin],
-        top,
-    )
+    kept = 0
+    for row in range(len(rows.start)):
+        now, wanted = rows.as_of_us[row], rows.category[row]
+        for part in range(PARTS):
+            bounds[row, part] = kept
+            event = rows.start[row, part]
+            for cell in range(rows.bounds[row, part], rows.bounds[row, part + 1]):
+                similarity[kept] = rows.similarity[cell]
+                weight[kept] = events.weight[event]
+                age_days[kept] = (now - events.time_us[event]) * DAYS_PER_US
+                same_category[kept] = (wanted >= 0) & (wanted == events.category[event])
+                recent = events.time_us[event] >= oldest_us[row]
+                kept += recent & ((kind == ANY_TYPE) | (events.kind[event] == kind))
+                event += 1
+        bounds[row, PARTS] = kept
+    return bounds, similarity[:kept], weight[:kept], age_days[:kept], same_category[:kept]
 
 
 @njit(cache=True, nogil=True)
-def _choose(
-    events: PastEvents, low: int, high: int, kind: int, chosen: Integers, bounds: Integers
-) -> int:
-    """List the events [low, high) of each part, newest first; return how many there are.
-
-    Every event is written down and the place moves on only for those that belong: a
-    branch that nothing predicts would cost more than three passes.
-    """
-    kept = 0
-    for part in range(3):
-        bounds[part] = kept
-        if kept == high - low:
-            continue
-        for event in range(high - 1, low - 1, -1):
-            chosen[kept] = event
-            weight = events.weight[event]
-            belongs = (weight <= 0) + (weight == 0) == part
-            kept += belongs & ((kind == ANY_TYPE) | (events.kind[event] == kind))
-    bounds[3] = kept
-    return kept
+def _highest(bounds: Integers, similarity: Floats) -> Floats:
+    """Return the highest similarities of each part."""
+    top = np.empty((len(bounds), PARTS, TOP), np.float32)
+    values, tops = similarity.ctypes.data, top.ctypes.data
+    for row in range(len(bounds)):
+        for part in range(PARTS):
+            size = bounds[row, part + 1] - bounds[row, part]
+            keep_top(values + 4 * bounds[row, part], size, tops + 4 * TOP * (PARTS * row + part))
+    return top

@@ -1,22 +1,21 @@
 """Cosines of targets and the history items that each is compared with, in one flat array.
 
-A row's history is a stretch of the sorted events, and rows that are neighbours share
-most of theirs: their vectors are fetched once, turned into float32, and multiplied a
+A row's history is a few stretches of the sorted events, and rows that are neighbours
+share most of theirs: their vectors are fetched once, turned into float32, and multiplied a
 tile at a time (`sail_features.match.tile`). Nothing is listed for a row; scratch memory
 is the vectors of the longest history and of `EVENTS_AHEAD` more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from numpy.typing import NDArray
 
-from sail_features.float16 import half_to_single, stored_bits
+from sail_features.float16 import stored_bits
+from sail_features.match.stored_vectors import fetch_row, prefetch_row
 from sail_features.match.tile import (
     LANES,
     TILE_EVENTS,
@@ -30,7 +29,9 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 EVENTS_AHEAD: Final = 128
-"""Events held beyond the longest history, so that a user's are fetched once."""
+"""Events held beyond the longest stretch, so that a user's are fetched once."""
+PREFETCHED: Final = 4
+"""How many events ahead a vector is asked for before it is read."""
 WASTE: Final = 1.5
 """Pairs that a tile may compute for each pair that is needed."""
 
@@ -65,11 +66,12 @@ def compute_similarity(
     targets, histories : shape (items, dim), unit vectors, float16 or float32.
     target : shape (rows,), row of the target in ``targets``; below 0 counts as zeros.
     history : shape (events,), row of each event in ``histories``.
-    start, stop : shape (rows,), each row's stretch of ``history``; both ascending.
+    start, stop : shape (rows, runs), each row's stretches of ``history``; ascending from
+        row to row.
 
     Returns
     -------
-    Shape (sum of ``stop - start``,): row after row, in the order of the events.
+    Shape (sum of ``stop - start``,): row after row, run after run, event after event.
 
     Notes
     -----
@@ -80,49 +82,13 @@ def compute_similarity(
     --------
     >>> compute_similarity(np.eye(2, dtype=np.float32), np.array([0, 1]),
     ...                    np.float16([[0.6, 0.8], [0, 1]]), np.array([0, 1]),
-    ...                    np.array([0, 0]), np.array([1, 2])).round(2)
+    ...                    np.array([[0], [0]]), np.array([[1], [2]])).round(2)
     array([0.6, 0.8, 1. ], dtype=float32)
     """
     out = np.empty(int((stop - start).sum()), np.float32)
     if len(out):
         _compare(stored_bits(targets), target, stored_bits(histories), history, start, stop, out)
     return out
-
-
-def _to_single(stored: Any) -> Any:
-    """Return a stored number as float32; compiled code only."""
-
-
-@overload(_to_single)
-def _to_single_of(stored: Any) -> Callable[[Any], Any]:
-    return _half_to_single if stored == types.int16 else _as_it_is
-
-
-def _half_to_single(stored: Any) -> Any:
-    return half_to_single(stored)
-
-
-def _as_it_is(stored: Any) -> Any:
-    return stored
-
-
-@njit(cache=True, nogil=True)
-def _fetch(vectors: NDArray[Any], row: int, into: Floats) -> None:
-    for at in range(vectors.shape[1]):
-        into[at] = _to_single(vectors[row, at])
-
-
-@njit(cache=True, nogil=True)
-def _group_end(start: Integers, stop: Integers, first: int) -> int:
-    """Return the end of the rows that share a tile with row ``first`` without much waste."""
-    needed = stop[first] - start[first]
-    last = first + 1
-    while last < min(first + TILE_ROWS, len(start)):
-        needed += stop[last] - start[last]
-        if (stop[last] - start[first]) * (last + 1 - first) > WASTE * needed:
-            break
-        last += 1
-    return last
 
 
 @njit(cache=True, nogil=True)
@@ -136,34 +102,64 @@ def _compare(
     out: Floats,
 ) -> None:
     """Fill ``out``: see `compute_similarity`."""
+    rows, runs = start.shape
     dim = -(-targets.shape[1] // LANES) * LANES
-    span = np.max(stop - start) * TILE_ROWS + EVENTS_AHEAD
+    longest = max([_count(start, row, stop, row) for row in range(rows)])
+    span = int(WASTE * longest) + EVENTS_AHEAD
     wanted = np.zeros((TILE_ROWS, dim), np.float32)
-    held = np.empty((span + TILE_EVENTS, dim), np.float32)
-    held[:, targets.shape[1] :] = 0
+    held = np.empty((runs, span + TILE_EVENTS, dim), np.float32)
+    held[:, :, targets.shape[1] :] = 0
+    base, held_to = start[0].copy(), start[0].copy()
     product = np.empty((TILE_ROWS, span + TILE_EVENTS), np.float32)
-    first, written = 0, 0
-    base = held_to = start[0]
-    while first < len(target):
+    first, written = 0, np.zeros(TILE_ROWS + 1, np.int64)
+    while first < rows:
         last = _group_end(start, stop, first)
-        low, high = start[first], stop[last - 1]
-        if low >= held_to or high - base > span:
-            base = held_to = low
-        for event in range(held_to, high):
-            _fetch(histories, history[event], held[event - base])
-        held_to = max(held_to, high)
+        for row in range(last, min(last + TILE_ROWS, rows)):
+            prefetch_row(targets, max(target[row], 0))
         for row in range(first, last):
+            written[row - first + 1] = written[row - first] + _count(start, row, stop, row)
             if target[row] < 0:
                 wanted[row - first] = 0
             else:
-                _fetch(targets, target[row], wanted[row - first])
-        _multiply(wanted, held, low - base, high - base, last - first, product)
-        for row in range(first, last):
-            count = stop[row] - start[row]
-            from_ = start[row] - base
-            out[written : written + count] = product[row - first, from_ : from_ + count]
-            written += count
+                fetch_row(targets, target[row], wanted[row - first])
+        for run in range(runs):
+            low, high = start[first, run], stop[last - 1, run]
+            if low >= held_to[run] or high - base[run] > span:
+                base[run] = held_to[run] = low
+            for event in range(held_to[run], high):
+                prefetch_row(histories, history[min(event + PREFETCHED, len(history) - 1)])
+                fetch_row(histories, history[event], held[run, event - base[run]])
+            held_to[run] = max(held_to[run], high)
+            _multiply(wanted, held[run], low - base[run], high - base[run], last - first, product)
+            for row in range(first, last):
+                from_, count = start[row, run] - base[run], stop[row, run] - start[row, run]
+                place = written[row - first]
+                out[place : place + count] = product[row - first, from_ : from_ + count]
+                written[row - first] += count
+        written[0] = written[last - first]
         first = last
+
+
+@njit(cache=True, nogil=True)
+def _group_end(start: Integers, stop: Integers, first: int) -> int:
+    """Return the end of the rows that share a tile with row ``first`` without much waste."""
+    needed = _count(start, first, stop, first)
+    last = first + 1
+    while last < min(first + TILE_ROWS, len(start)):
+        needed += _count(start, last, stop, last)
+        if _count(start, first, stop, last) * (last + 1 - first) > WASTE * needed:
+            break
+        last += 1
+    return last
+
+
+@njit(cache=True, nogil=True)
+def _count(start: Integers, first: int, stop: Integers, last: int) -> int:
+    """Return the events from where row ``first`` begins to where row ``last`` ends."""
+    count = 0
+    for run in range(start.shape[1]):
+        count += stop[last, run] - start[first, run]
+    return count
 
 
 @njit(cache=True, nogil=True)

@@ -9,15 +9,14 @@ plain counts: the logarithm belongs to models that need it, trees don't.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from sail_features.errors import ConfigError, InputError
-from sail_features.match.block import LIKED, Floats, HistoryBlock
+from sail_features.match.block import LIKED, Floats, HistoryBlock, Integers
+from sail_features.match.similarity_counts import GRID
 
 
 @dataclass(frozen=True)
@@ -102,39 +101,33 @@ def equal_edges(bands: int) -> tuple[float, ...]:
     return tuple(np.linspace(-1, 1, bands + 1)[1:-1].round(6).tolist())
 
 
-def fit_edges(
-    similarities: Sequence[NDArray[np.float32]], counts: Sequence[int], bands: int
-) -> tuple[float, ...]:
-    """Return inner edges at the quantiles of several samples pooled by weight.
+def fit_edges(counts: Integers, bands: int) -> tuple[float, ...]:
+    """Return inner edges at the quantiles of similarities that were counted.
 
     Parameters
     ----------
-    similarities : sorted samples, one a part of the data.
-    counts : how many similarities each sample stands for.
+    counts : how many there are at each step of the grid, from
+        `sail_features.match.similarity_counts`; parts of the data are added up before.
     bands : how many bands; fewer come back where quantiles coincide.
 
     Raises
     ------
     InputError
-        All samples are empty.
+        There is none.
 
     Examples
     --------
-    >>> fit_edges([np.linspace(0, 1, 101, dtype=np.float32)], [1000], 4)
+    >>> from sail_features.match.similarity_counts import count_on_grid
+    >>> fit_edges(count_on_grid(np.linspace(0, 1, 101, dtype=np.float32)), 4)
     (0.25, 0.5, 0.75)
     """
-    values = np.concatenate(similarities)
-    weights = np.concatenate(
-        [np.full(len(s), n / max(len(s), 1)) for s, n in zip(similarities, counts, strict=True)]
-    )
-    if not len(values):
+    if not counts.any():
         raise InputError.say(
             "similarity_histogram",
             "no similarity to fit edges on: nobody had liked an item before the fitting ended",
             hint="fit until a later time (--fit-until), or leave it out for equal bands",
         )
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) / weights.sum()
+    reached = np.cumsum(counts) / counts.sum()
     wanted = np.arange(1, bands) / bands
-    edges = values[order][np.minimum(np.searchsorted(reached, wanted), len(values) - 1)]
-    return tuple(float(edge) for edge in np.unique(edges.astype(np.float64).round(4)))
+    edges = GRID[np.searchsorted(reached, wanted)]
+    return tuple(float(edge) for edge in np.unique(edges))

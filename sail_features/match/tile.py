@@ -18,14 +18,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from sail_features.match.vector_code import FLOAT, INDEX, emit_intrinsic, emit_total
+
 LANES: Final = 8
 """Partial sums of a pair; buffers are padded with zeros to a multiple of it."""
 TILE_ROWS: Final = 3
 TILE_EVENTS: Final = 4
 
-_INDEX: Final = ir.IntType(64)
-_FLOAT: Final = ir.FloatType()
-_VECTOR: Final = ir.VectorType(_FLOAT, LANES)
+_VECTOR: Final = ir.VectorType(FLOAT, LANES)
 
 
 def _build_tile(rows: int) -> Callable[..., None]:
@@ -42,14 +42,14 @@ def _build_tile(rows: int) -> Callable[..., None]:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             targets, events, dim, out, width = args
             targets, events, out = (
-                builder.inttoptr(address, _FLOAT.as_pointer()) for address in (targets, events, out)
+                builder.inttoptr(address, FLOAT.as_pointer()) for address in (targets, events, out)
             )
             sums = _emit_sums(builder, rows, targets, events, dim)
             for row in range(rows):
-                line = builder.mul(_INDEX(row), width)
+                line = builder.mul(INDEX(row), width)
                 for event in range(TILE_EVENTS):
-                    place = builder.gep(out, [builder.add(line, _INDEX(event))])
-                    builder.store(_emit_total(builder, sums[row][event]), place)
+                    place = builder.gep(out, [builder.add(line, INDEX(event))])
+                    builder.store(emit_total(builder, sums[row][event]), place)
             return context.get_dummy_value()
 
         return types.void(targets, events, dim, out, width), generate
@@ -60,20 +60,16 @@ def _build_tile(rows: int) -> Callable[..., None]:
 
 def _emit_sums(builder: Any, rows: int, targets: Any, events: Any, dim: Any) -> list[list[Any]]:
     """Emit the loop over the dimension; return each pair's vector of partial sums."""
-    name = f"llvm.fma.v{LANES}f32"
-    multiply_add = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), name
-    )
     before = builder.block
     loop, after = builder.append_basic_block("tile"), builder.append_basic_block("tile.end")
     builder.branch(loop)
     builder.position_at_end(loop)
-    at = builder.phi(_INDEX)
-    at.add_incoming(_INDEX(0), before)
+    at = builder.phi(INDEX)
+    at.add_incoming(INDEX(0), before)
     sums = [[builder.phi(_VECTOR) for _ in range(TILE_EVENTS)] for _ in range(rows)]
 
     def load(base: Any, vector: int) -> Any:
-        place = builder.gep(base, [builder.add(builder.mul(_INDEX(vector), dim), at)])
+        place = builder.gep(base, [builder.add(builder.mul(INDEX(vector), dim), at)])
         return builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4)
 
     target = [load(targets, row) for row in range(rows)]
@@ -82,8 +78,9 @@ def _emit_sums(builder: Any, rows: int, targets: Any, events: Any, dim: Any) -> 
         # One event at a time: twelve sums and all seven vectors don't fit the registers.
         event = load(events, number)
         for row in range(rows):
-            added[row].append(builder.call(multiply_add, [target[row], event, sums[row][number]]))
-    step = builder.add(at, _INDEX(LANES))
+            terms = [target[row], event, sums[row][number]]
+            added[row].append(emit_intrinsic(builder, f"llvm.fma.v{LANES}f32", _VECTOR, terms))
+    step = builder.add(at, INDEX(LANES))
     at.add_incoming(step, loop)
     for line, new in zip(sums, added, strict=True):
         for total, value in zip(line, new, strict=True):
@@ -92,23 +89,6 @@ def _emit_sums(builder: Any, rows: int, targets: Any, events: Any, dim: Any) -> 
     builder.cbranch(builder.icmp_signed("<", step, dim), loop, after)
     builder.position_at_end(after)
     return added
-
-
-def _emit_total(builder: Any, value: Any) -> Any:
-    """Emit the sum of a vector's lanes: upper half onto lower half until one is left."""
-    lanes = LANES
-    while lanes > 1:
-        lanes //= 2
-        halves = [
-            builder.shuffle_vector(
-                value,
-                ir.Constant(value.type, ir.Undefined),
-                ir.VectorType(ir.IntType(32), lanes)(list(range(low, low + lanes))),
-            )
-            for low in (0, lanes)
-        ]
-        value = builder.fadd(*halves)
-    return builder.extract_element(value, ir.IntType(32)(0))
 
 
 tile_of_one = _build_tile(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from sail_features.errors import ConfigError
 from sail_features.match.block import LIKED, Floats, HistoryBlock
@@ -57,5 +58,15 @@ class TopSimilarities:
 
     def compute(self, block: HistoryBlock) -> Floats:
         """Return shape (rows, k)."""
-        top = block.top[:, LIKED, : self.k]
-        return np.where(np.isfinite(top), top, np.float32(np.nan))
+        values: Floats = _compute(block, self.k)
+        return values
+
+
+@njit(cache=True, nogil=True)
+def _compute(block: HistoryBlock, k: int) -> Floats:
+    out = np.empty((len(block.bounds), k), np.float32)
+    for row in range(len(out)):
+        for rank in range(k):
+            similarity = block.top[row, LIKED, rank]
+            out[row, rank] = similarity if similarity > -np.inf else np.nan
+    return out

@@ -52,7 +52,24 @@ class TorchSimilarity:
         if not len(out):
             return out
         wanted, held = self._on_device(targets), self._on_device(histories)
-        offsets = np.concatenate([[0], np.cumsum(stop - start)])
+        ends = np.cumsum(stop - start).reshape(stop.shape)
+        for run in range(start.shape[1]):
+            low, high = (np.ascontiguousarray(edge[:, run]) for edge in (start, stop))
+            self._fill(wanted, target, held, history, low, high, ends[:, run], out)
+        return out
+
+    def _fill(
+        self,
+        wanted: torch.Tensor,
+        target: Integers,
+        held: torch.Tensor,
+        history: Integers,
+        start: Integers,
+        stop: Integers,
+        ends: Integers,
+        out: Floats,
+    ) -> None:
+        """Write one run's cosines; ``ends``, shape (rows,), is where each row's end in ``out``."""
         edges = _cut_groups(start, stop)
         first, last = edges[:-1], edges[1:]
         low, span = start[first], stop[last - 1] - start[first]
@@ -70,8 +87,7 @@ class TorchSimilarity:
             )
             product = product.cpu().numpy()
             product[target[rows] < 0] = 0
-            _scatter(product, rows, inside, low[group], start, stop, offsets, out)
-        return out
+            _scatter(product, rows, inside, low[group], start, stop, ends, out)
 
     def _on_device(self, table: NDArray[Any]) -> torch.Tensor:
         """Return a table's copy on the device; two stay there at a time."""
@@ -109,7 +125,7 @@ def _scatter(
     low: Integers,
     start: Integers,
     stop: Integers,
-    offsets: Integers,
+    ends: Integers,
     out: Floats,
 ) -> None:
     """Write each row's stretch of a padded product to its place."""
@@ -118,4 +134,4 @@ def _scatter(
             if inside[group, line]:
                 row = rows[group, line]
                 from_, to = start[row] - low[group], stop[row] - low[group]
-                out[offsets[row] : offsets[row + 1]] = product[group, line, from_:to]
+                out[ends[row] - to + from_ : ends[row]] = product[group, line, from_:to]

@@ -21,6 +21,7 @@ from sail_features.match.interest_match import InterestMatch
 from sail_features.match.neighbour_feedback import NeighbourFeedback
 from sail_features.match.past import Past, PastEvent, PastInterest, build_block
 from sail_features.match.recent_contrast import RecentContrast
+from sail_features.match.similarity_counts import GRID, count_on_grid
 from sail_features.match.similarity_histogram import SimilarityHistogram, equal_edges, fit_edges
 from sail_features.match.similarity_statistics import SimilarityStatistics
 from sail_features.match.top_similarities import TopSimilarities
@@ -236,33 +237,28 @@ def test_equal_edges_cut_the_whole_range():
     assert equal_edges(5) == (-0.6, -0.2, 0.2, 0.6)
 
 
-def test_fitted_edges_are_quantiles_of_the_pooled_samples():
-    low, high = np.float32([0.1] * 10), np.float32([0.9] * 10)
-    assert fit_edges([low, high], [10, 10], 2) == (0.1,)
-    assert fit_edges([low, high], [30, 10], 4) == (0.1,)
-    assert fit_edges([low, high], [10, 30], 4) == (0.1, 0.9)
-    assert fit_edges([low, np.empty(0, np.float32), high], [10, 0, 30], 4) == (0.1, 0.9)
+def test_fitted_edges_are_quantiles_of_what_was_counted():
+    low, high = count_on_grid(np.float32([0.1] * 10)), count_on_grid(np.float32([0.9] * 10))
+    assert fit_edges(low + high, 2) == (0.1,)
+    assert fit_edges(3 * low + high, 4) == (0.1,)
+    assert fit_edges(low + 3 * high, 4) == (0.1, 0.9)
 
 
 def test_fitted_bands_hold_equal_shares():
-    rng = np.random.default_rng(0)
-    parts = [np.sort(rng.normal(0.3, 0.1, size).astype(np.float32)) for size in (5000, 50, 500)]
-    edges = fit_edges(parts, [len(part) for part in parts], 5)
-    pooled = np.concatenate(parts)
-    shares = np.histogram(pooled, [-1, *edges, 1])[0] / len(pooled)
+    similarities = np.random.default_rng(0).normal(0.3, 0.1, 5000).astype(np.float32)
+    edges = fit_edges(count_on_grid(similarities), 5)
+    shares = np.histogram(similarities, [-1, *edges, 1])[0] / len(similarities)
     assert np.abs(shares - 1 / 5).max() < 2e-3
 
 
-def test_order_of_the_samples_does_not_matter():
-    rng = np.random.default_rng(0)
-    parts = [np.sort(rng.random(size, np.float32)) for size in (40, 7, 90)]
-    counts = [400, 7, 9]
-    assert fit_edges(parts, counts, 8) == fit_edges(parts[::-1], counts[::-1], 8)
+def test_cosines_just_beyond_one_are_counted_at_the_end():
+    counts = count_on_grid(np.float32([1.00049, -1.00049]))
+    assert GRID[np.flatnonzero(counts)].tolist() == [-1, 1]
 
 
 def test_nothing_to_fit_on_is_said():
     with pytest.raises(InputError, match="nobody had liked an item"):
-        fit_edges([np.empty(0, np.float32)], [0], 4)
+        fit_edges(count_on_grid(np.empty(0, np.float32)), 4)
 
 
 # ---- the family

@@ -22,7 +22,7 @@ from sail_features.history import NEVER_US, US_PER_DAY, HistoryWindow
 from sail_features.match import sorted_rows
 from sail_features.match.events import sort_history
 from sail_features.match.family import build_features, columns_of
-from sail_features.match.frame import compute_match_table, sample_similarities
+from sail_features.match.frame import compute_match_table
 from sail_features.match.history_counts import HistoryCounts
 from sail_features.match.kernel import compute_match
 from sail_features.match.sorted_rows import MatchRows, SortedRows
@@ -406,23 +406,3 @@ def test_row_without_history_has_no_feature_time():
     log = sort_history(nothing, nothing, nothing, np.empty(0, np.float32), nothing)
     result = compute_match(rows, log, table_of(ITEMS), FEATURES, WINDOW)
     assert result.feature_time_us.tolist() == [NEVER_US]
-
-
-@given(rows=row_lists, events=event_lists, items=vectored)
-def test_sample_of_similarities_is_of_all_liked_events_seen(rows, events, items):
-    vectors = {item: VECTORS[ITEMS.index(item)] for item in items}
-    expected = sorted(
-        float(vectors[row.item] @ vectors[event.item])
-        for row in rows
-        if row.item in items
-        for event in naive_history(row.user, row.as_of_us, events, WINDOW)
-        if event.weight > 0 and event.item in items
-    )
-    asked, told, table = arrow(rows, str), arrow(events, str), table_of(items)
-    values, count = sample_similarities(asked, told, table, WINDOW)
-    assert count == len(expected)
-    np.testing.assert_allclose(values, expected, atol=1e-5)
-    fewer, of = sample_similarities(asked, told, table, WINDOW, limit=3)
-    assert (len(fewer), of) == (min(3, count), count)
-    assert count < 3 or fewer[0] == values[0]
-    assert count < 3 or fewer[-1] == values[-1]

@@ -15,7 +15,10 @@ from sail_features.match.torch_kernel import TorchSimilarity
 def pairs_of(start, stop):
     """Return the row and the event of each cell."""
     return [
-        (row, e) for row, (a, b) in enumerate(zip(start, stop, strict=True)) for e in range(a, b)
+        (row, event)
+        for row, edges in enumerate(zip(start.tolist(), stop.tolist(), strict=True))
+        for low, high in zip(*edges, strict=True)
+        for event in range(low, high)
     ]
 
 
@@ -24,8 +27,10 @@ def problems(draw):
     """Rows whose stretches ascend, with gaps, overlaps and empty ones."""
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     rows, events = draw(st.integers(1, 12)), draw(st.integers(0, 30))
-    start = np.sort(rng.integers(0, events + 1, rows))
-    stop = np.maximum.accumulate(np.minimum(start + rng.integers(0, 12, rows), events))
+    shape = rows, draw(st.sampled_from([1, 3]))
+    start = np.sort(rng.integers(0, events + 1, shape), axis=0)
+    stop = np.minimum(start + rng.integers(0, 12, shape), events)
+    stop = np.maximum.accumulate(stop, axis=0)
     stop = np.maximum(stop, start)
     vectors = normalise(rng.standard_normal((9, draw(st.sampled_from([1, 7, 8, 9, 33])))))
     vectors = vectors.astype(draw(st.sampled_from([np.float16, np.float32])))
@@ -42,8 +47,8 @@ def test_cosines_are_those_of_numpy_and_stand_alone(problem):
             target[row : row + 1],
             vectors,
             history[event : event + 1],
-            np.array([0]),
-            np.array([1]),
+            np.array([[0]]),
+            np.array([[1]]),
         )
         assert value == alone[0]
         if target[row] < 0:
@@ -68,6 +73,7 @@ def test_scratch_is_refilled_where_a_history_outgrows_it():
     stop = np.sort(rng.integers(0, events, 900))
     start = np.maximum(stop - rng.integers(30, 31, 900), 0)
     target = rng.integers(0, 50, 900)
+    start, stop = start[:, None], stop[:, None]
     found = compute_similarity(vectors, target, vectors, history, start, stop)
     row, event = np.array(pairs_of(start, stop)).T
     table = vectors.astype(np.float32) @ vectors.astype(np.float32).T
@@ -78,8 +84,8 @@ def test_every_finite_float16_is_decoded_exactly():
     bits = np.arange(2**16, dtype=np.uint16)
     numbers = bits.view(np.float16)[np.isfinite(bits.view(np.float16))]
     one = np.ones((1, 1), np.float32)
-    count = np.array([len(numbers)])
+    zero, count = np.zeros((1, 1), int), np.array([[len(numbers)]])
     decoded = compute_similarity(
-        one, np.array([0]), numbers[:, None], np.arange(len(numbers)), np.array([0]), count
+        one, zero[0], numbers[:, None], np.arange(len(numbers)), zero, count
     )
     np.testing.assert_array_equal(decoded, numbers.astype(np.float32))
