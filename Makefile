@@ -73,4 +73,4 @@ notebooks: install  ## Run every notebook from top to bottom, on the last demo
 
 .PHONY: clean
 clean:  ## Remove what was built; the virtual environment stays
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache feature_repo/data/*.db
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache feature_repo/data/*.db*

@@ -29,6 +29,7 @@ from sail_features.errors import ConfigError
 from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
 from sail_features.judging import Outcome, run_experiment, tracking_uri
 from sail_features.manifest import Manifest
+from sail_features.project import FEATURE_REPO, copy_feature_repo
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
 from sail_features.spark.encode_summary import EncodeSummary
@@ -41,7 +42,6 @@ from sail_features.spark.session import build_session
 from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
 
-REPO_TEMPLATE: Final = "feature_repo"
 MARK: Final = ".sail-features-demo"
 """Lies in a folder that a demo made, and that the next one may therefore empty."""
 PLACEBO_SEED: Final = 0
@@ -169,7 +169,7 @@ def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConf
         raise ConfigError.say(
             str(repo_template),
             "no feature repository",
-            hint="run from the project's folder, or give --feature-repo",
+            hint="give --feature-repo the folder of one, or leave it out",
         )
     workspace = config.workspace
     settings = workspace / CONFIG_NAME
@@ -180,8 +180,8 @@ def lay_out_workspace(config: SailConfig, repo_template: Path) -> tuple[SailConf
     shutil.rmtree(workspace, ignore_errors=True)
     workspace.mkdir(parents=True)
     (workspace / MARK).touch()
-    repo = workspace / REPO_TEMPLATE
-    shutil.copytree(repo_template, repo, ignore=shutil.ignore_patterns("*.db", "__pycache__"))
+    repo = workspace / FEATURE_REPO
+    copy_feature_repo(repo_template, repo)
     written = config.model_dump(mode="json") | {"workspace": "."}
     settings.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
     return load_config(settings), repo
