@@ -2,14 +2,12 @@
 
 100 items against a history of 50 at 384 dimensions, from a SQLite online store. All sides
 answer the same requests in one process, turn by turn, in CPU seconds; then the feature
-server answers them over HTTP, and histories of many users are materialised by processes of
-their own. The data are synthetic. Takes about three minutes.
+server answers them over HTTP. The data are synthetic. Takes about two minutes.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import socket
 import subprocess
 import sys
@@ -26,8 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import Bar, finish
-from benchmarks.online_repo import AS_OF, CANDIDATES, ITEMS, USERS, build_repo, match_definition
-from sail_features.feast_plugin import match_server, materialize, open_feature_store, warm_up
+from benchmarks.online_repo import CANDIDATES, ITEMS, USERS, build_repo, match_definition
+from sail_features.feast_plugin import match_server, open_feature_store, warm_up
 from sail_features.match.kernel import MatchResult, compute_match
 
 ROUNDS: Final = 200
@@ -163,51 +161,21 @@ def _is_up(address: str) -> bool:
         return False
 
 
-def materialise(users: int) -> dict[str, float]:
-    """Materialise the histories of so many users, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(users)], check=True, capture_output=True, text=True
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def materialise_here(users: int) -> None:
-    """Print the CPU seconds and the peak memory of materialising ``users`` histories."""
-    with tempfile.TemporaryDirectory() as folder:
-        repo = build_repo(Path(folder), users=users, items=200, histories_only=True)
-        peak_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begin = time.process_time()
-        materialize(open_feature_store(repo), AS_OF)
-        cpu = time.process_time() - begin
-        size = (repo / "online.db").stat().st_size
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {"cpu_s": cpu, "peak_gb": peak * 1024 / 1e9, "before_gb": peak_before * 1024 / 1e9}
-    print(json.dumps({**found, "bytes_a_user": size / users}))
-
-
 def main() -> None:
     """Run all sides and hold them against the bars."""
     with tempfile.TemporaryDirectory() as folder:
         repo = build_repo(Path(folder))
         found = measure_in_process(repo)
         http = measure_over_http(repo)
-    small, large = materialise(25_000), materialise(100_000)
     cpu = {name: times["cpu_ms_p50"] for name, times in found.items()}
     scalar, view = cpu["one scalar an item"], cpu["on-demand view"]
     bars = [
         Bar("kernel / one scalar an item", cpu["kernel"] / scalar, "at most", 0.2, "x"),
         Bar("view / view on arrays", view / cpu["on-demand view on arrays"], "at most", 0.25, "x"),
         Bar("first request over HTTP", http["first_ms"], "at most", 10 * http["wall_ms_p50"], "ms"),
-        Bar("materialise 100k users: peak memory", large["peak_gb"], "at most", 1, "GB"),
-        Bar("its CPU against 25k users", large["cpu_s"] / small["cpu_s"], "at most", 4.8, "x"),
     ]
-    materialised = {"25k users": small, "100k users": large}
-    finish("online", bars, {**found, "over HTTP": http, "materialise": materialised})
+    finish("online", bars, {**found, "over HTTP": http})
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        materialise_here(int(sys.argv[1]))
-    else:
-        main()
+    main()

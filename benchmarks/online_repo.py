@@ -42,23 +42,17 @@ materialization: {pull_latest_features: true, online_write_batch_size: 10000}
 """
 
 
-def build_repo(
-    folder: Path, *, users: int = USERS, items: int = ITEMS, histories_only: bool = False
-) -> Path:
-    """Write tables and views; materialise all of them, unless ``histories_only``."""
+def build_repo(folder: Path) -> Path:
+    """Write tables and views, and materialise all of them."""
     rng = np.random.default_rng(0)
     tables = TableStore(folder / "tables")
-    vectors = normalise(rng.normal(size=(items, DIM))).astype(np.float16)
-    history = rng.integers(0, items, (users, EVENTS))
+    vectors = normalise(rng.normal(size=(ITEMS, DIM))).astype(np.float16)
+    history = rng.integers(0, ITEMS, (USERS, EVENTS))
     _write(tables, "user_history", _histories(history))
     static_artifacts = Path(__file__).parents[1] / "feature_repo" / "static_artifacts.py"
     (folder / "static_artifacts.py").write_bytes(static_artifacts.read_bytes())
     (folder / "feature_store.yaml").write_text(FEATURE_STORE, encoding="utf-8")
     store = plugin.open_feature_store(folder)
-    if histories_only:
-        user = plugin.user_entity(tables)
-        store.apply([user, plugin.user_history_view(tables, user)])
-        return folder
     _write(tables, "item_embedding", _embeddings(vectors))
     _write_match(tables)
     user, item = plugin.user_entity(tables), plugin.item_entity(tables)

@@ -1,4 +1,4 @@
-"""Points Feast's universal test suite at our offline store.
+"""Points Feast's universal test suite at our offline stores.
 
 The suite isn't in Feast's wheel, so it needs Feast's source, of the same version:
 
@@ -13,9 +13,13 @@ told otherwise, so the cut is off here. Entity frames without time zones are ref
 where Feast doesn't set one; such tests fail, by intention.
 """
 
+from feast.infra.offline_stores.contrib.spark_offline_store.tests.data_source import (
+    SparkDataSourceCreator,
+)
 from tests.universal.feature_repos.universal.data_sources.file import FileDataSourceCreator
 
 from sail_features.feast_plugin.stores.duckdb_store import SailDuckDBOfflineStoreConfig
+from sail_features.feast_plugin.stores.spark_store import SailSparkOfflineStoreConfig
 
 
 class SailDuckDBDataSourceCreator(FileDataSourceCreator):
@@ -26,5 +30,18 @@ class SailDuckDBDataSourceCreator(FileDataSourceCreator):
         return SailDuckDBOfflineStoreConfig(filter_by_created_timestamp=False)
 
 
-AVAILABLE_OFFLINE_STORES = [("local", SailDuckDBDataSourceCreator)]
+class SailSparkDataSourceCreator(SparkDataSourceCreator):
+    """Feast's Spark tables, read by our store."""
+
+    def create_offline_store_config(self) -> SailSparkOfflineStoreConfig:
+        """Return the settings of the store under test, Spark's being those of Feast's suite."""
+        return SailSparkOfflineStoreConfig(
+            filter_by_created_timestamp=False, spark_conf=self.spark_conf
+        )
+
+
+AVAILABLE_OFFLINE_STORES = [
+    ("local", SailDuckDBDataSourceCreator),
+    ("local", SailSparkDataSourceCreator),
+]
 AVAILABLE_ONLINE_STORES = {"sqlite": ({"type": "sqlite"}, None)}

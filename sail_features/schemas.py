@@ -211,6 +211,7 @@ USER_ITEM_MATCH: Final = _pair_table("user_item_match", Column(c.ENCODER_ID, STR
 USER_ITEM_MATCH_PLACEBO: Final = _pair_table(
     "user_item_match_placebo", Column(c.ENCODER_ID, STRING)
 )
+USER_ITEM_CANDIDATE: Final = _pair_table("user_item_candidate", Column(c.ENCODER_ID, STRING))
 
 TABLES: Final[Mapping[str, TableSchema]] = {
     schema.name: schema
@@ -224,6 +225,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
         USER_ITEM_BASELINE,
         USER_ITEM_MATCH,
         USER_ITEM_MATCH_PLACEBO,
+        USER_ITEM_CANDIDATE,
     )
 }
 

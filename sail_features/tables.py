@@ -52,6 +52,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "user_item_baseline": "baseline",
     "user_item_match": "match",
     "user_item_match_placebo": "match --placebo-seed 0",
+    "user_item_candidate": "match --candidates PATH",
 }
 
 
@@ -251,6 +252,21 @@ class TableStore:
             _swap(staged.folder, target)
         finally:
             shutil.rmtree(staged.folder, ignore_errors=True)
+
+    @contextmanager
+    def working_folder(self, table: str) -> Iterator[Path]:
+        """Give the one folder for work beside the partitions of ``table``; then remove it.
+
+        What a killed process left is removed by the table's next writer.
+        """
+        place = self.root / table / "work"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned_staging(place.parent)
+        folder = _new_staging_folder(place)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_staging_folder(target: Path) -> Path:

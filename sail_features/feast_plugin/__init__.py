@@ -7,10 +7,12 @@ the only package that imports Feast, which takes about four CPU seconds.
 Known gaps, which the stored tables must allow for: a view sees every partition,
 superseded ones too, and reads those it was declared on (the factories refuse both);
 with Feast's own stores the created column can't be a feature, and one named ``*_y``
-is lost. `stores` has the offline store, `doctor` what tells good ones from others.
+is lost. `stores` has the offline stores, `engine` what materializes computed views
+(`encoded_view`), `doctor` what tells good ones from others.
 """
 
 from sail_features.feast_plugin.entities import item_entity, user_entity
+from sail_features.feast_plugin.feature_log import feature_log
 from sail_features.feast_plugin.on_demand_match import on_demand_match_view, warm_up
 from sail_features.feast_plugin.store import apply_repo, materialize, open_feature_store
 from sail_features.feast_plugin.views import (
@@ -26,6 +28,7 @@ from sail_features.feast_plugin.views import (
 __all__ = [
     "apply_repo",
     "baseline_view",
+    "feature_log",
     "item_embedding_view",
     "item_entity",
     "match_placebo_view",

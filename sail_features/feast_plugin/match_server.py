@@ -19,11 +19,13 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from sail_features import columns as c
 from sail_features.errors import InputError
 from sail_features.feast_plugin.match_definition import MatchDefinition
 from sail_features.feast_plugin.served_items import ServedItems, open_items
+from sail_features.feast_plugin.versions import RegistryError
 from sail_features.history import times_of
 from sail_features.interests.snapshots import InterestSnapshots
 from sail_features.match.block import Floats
@@ -49,8 +51,18 @@ Integers = NDArray[np.int64]
 
 @lru_cache(maxsize=4)
 def match_server(definition: str) -> MatchServer:
-    """Return the process's server of a definition, given as JSON."""
-    return MatchServer(MatchDefinition.model_validate_json(definition))
+    """Return the process's server of a definition, given as JSON.
+
+    Raises
+    ------
+    RegistryError
+        Another version of this package made the definition.
+    """
+    try:
+        read = MatchDefinition.model_validate_json(definition)
+    except ValidationError as error:
+        raise RegistryError.definition_unreadable("user_item_match_online", error) from error
+    return MatchServer(read)
 
 
 class MatchServer:

@@ -19,6 +19,7 @@ from sail_features.errors import InputError
 from sail_features.feast_plugin.match_definition import MatchDefinition
 from sail_features.feast_plugin.match_server import HISTORY, INTERESTS, REQUESTED_AT
 from sail_features.feast_plugin.store import open_feature_store
+from sail_features.feast_plugin.versions import version_tags
 from sail_features.feast_plugin.views import OWNER
 from sail_features.match.family import columns_of
 from sail_features.schemas import USER_ITEM_MATCH
@@ -62,7 +63,7 @@ def on_demand_match_view(
         No match is computed yet.
     InputError
         The partition's features aren't those of this version, or its interests are missing
-        or another encoder's.
+        or another encoder's, or the items' vectors are.
     ConfigError
         Features that need types of events.
 
@@ -87,6 +88,7 @@ def on_demand_match_view(
     definition = MatchDefinition.of_newest(tables)
     if definition is None:
         return None
+    _check_encoder(item_embedding, definition)
     sources = [user_history[list(HISTORY)], item_embedding[[c.CONTENT_HASH]]]
     if definition.interest_dim is not None:
         if user_interest is None:
@@ -128,6 +130,17 @@ def warm_up(repo: Path | str) -> None:
             view.infer_features()
 
 
+def _check_encoder(item_embedding: FeatureView, definition: MatchDefinition) -> None:
+    """Raise where items have vectors of another encoder than the match was computed with."""
+    found = item_embedding.tags.get(c.ENCODER_ID, definition.encoder_id)
+    if found != definition.encoder_id:
+        raise InputError.say(
+            f"view {item_embedding.name!r}",
+            f"is by encoder {found}, user_item_match by {definition.encoder_id}",
+            hint="run `sail-features interests` and `sail-features match` again",
+        )
+
+
 def _tags(definition: MatchDefinition) -> dict[str, str]:
     window = definition.history
     return {
@@ -137,4 +150,5 @@ def _tags(definition: MatchDefinition) -> dict[str, str]:
         "lookback_days": str(window.lookback_days),
         "max_events": str(window.max_events),
         "lag_s": str(window.lag_s),
+        **version_tags(),
     }

@@ -10,16 +10,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, flock
 from itertools import takewhile
 from pathlib import Path
 from typing import Final, Self
 
 from feast import FeatureStore
-from feast.repo_config import RepoConfig, load_repo_config
+from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
 from sqlalchemy.engine import make_url
 
 from sail_features.errors import ConfigError, SailError
+from sail_features.feast_plugin.versions import check_versions
 
 # DuckDB's notice about a call that ibis makes; nothing that a user of ours can mend. Set here,
 # after Feast's import, which puts its own filters before all others.
@@ -55,9 +59,16 @@ def open_feature_store(repo: Path | str) -> FeatureStore:
     ------
     ConfigError
         There is no such file.
+    RegistryError
+        A newer version of Feast or of this package applied what the registry holds.
     """
     folder = Path(repo).resolve()
-    return FeatureStore(repo_path=str(folder), config=_store_config(folder))
+    config = _store_config(folder)
+    with _alone_at(config.registry):
+        store = FeatureStore(repo_path=str(folder), config=config)
+        views = (*store.list_feature_views(), *store.list_on_demand_feature_views())
+    check_versions(store.project, views)
+    return store
 
 
 def apply_repo(repo: Path) -> str:
@@ -66,11 +77,11 @@ def apply_repo(repo: Path) -> str:
     Raises
     ------
     ConfigError
-        There is no ``feature_store.yaml``.
+        There is no ``feature_store.yaml``, or a newer version applied what the registry holds.
     FeastError
         A definition is wrong, or a table that it needs isn't there.
     """
-    _store_config(repo.resolve())
+    open_feature_store(repo)
     command = [sys.executable, "-m", "feast.cli.cli", "apply"]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
@@ -106,11 +117,32 @@ def _store_config(repo: Path) -> RepoConfig:
     return config
 
 
+@contextmanager
+def _alone_at(registry: RegistryConfig) -> Iterator[None]:
+    """Keep others on this machine from opening a SQLite registry at the same time.
+
+    Feast makes the tables of a new one at the first look into it; of two who look at once, one
+    would fail.
+    """
+    database = _sqlite_file(registry.path) if registry.registry_type == "sql" else None
+    if not database:  # another database, or one in memory
+        yield
+        return
+    with Path(f"{database}.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def _sqlite_file(address: str) -> str | None:
+    url = make_url(address)
+    return url.database if url.get_backend_name() == "sqlite" else None
+
+
 def _anchored(address: str, repo: Path) -> str:
     """Return a database's address with a SQLite file's path absolute, its folder made."""
-    url = make_url(address)
-    if url.get_backend_name() != "sqlite" or not url.database:
+    file = _sqlite_file(address)
+    if not file:
         return address
-    database = repo / url.database
+    database = repo / file
     database.parent.mkdir(parents=True, exist_ok=True)
-    return url.set(database=str(database)).render_as_string(hide_password=False)
+    return make_url(address).set(database=str(database)).render_as_string(hide_password=False)

@@ -20,6 +20,7 @@ from sail_features.feast_plugin.sources import (
     parquet_source,
     table_schema,
 )
+from sail_features.feast_plugin.versions import version_tags
 from sail_features.schemas import (
     ITEM_EMBEDDING,
     USER_HISTORY,
@@ -204,6 +205,7 @@ def _view(
 def _tags(tables: TableStore, table: str) -> dict[str, str]:
     """Return the newest manifest's lineage, except what is no word or number (fitted edges)."""
     lineage = tables.latest(table).lineage
-    return {
+    said = {
         name: str(value) for name, value in lineage.items() if isinstance(value, str | int | float)
     }
+    return said | version_tags()

@@ -29,9 +29,9 @@ from sail_features.schemas import USER_ITEM_BASELINE
 from sail_features.spark.buckets import apply_by_bucket, with_pair
 from sail_features.spark.inputs import (
     latest_items,
-    pairs_to_match,
     read_feedback,
     read_partitions,
+    rows_to_match,
     write_partition,
 )
 from sail_features.tables import TableStore
@@ -58,7 +58,7 @@ def run_baseline(
     items = _attributes(latest_items(read_partitions(spark, store, read["items"]), as_of))
     feedback = read_feedback(spark, store, read["events"], read["impressions"], config.history)
     impressions = read_partitions(spark, store, read["impressions"])
-    pairs = pairs_to_match(impressions, since, config.history)
+    pairs = rows_to_match(impressions, since, config.history).distinct()
     pairs = pairs.join(items, c.ITEM_ID, "left")
     # toDF gives the columns new identities: Spark can't tell two joins of one frame apart.
     feedback = feedback.join(items.toDF(*items.columns), c.ITEM_ID, "left")

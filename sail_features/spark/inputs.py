@@ -46,35 +46,60 @@ def read_feedback(
     events: Sequence[Manifest],
     impressions: Sequence[Manifest],
     config: HistoryConfig,
-    *,
-    types: bool = False,
 ) -> DataFrame:
     """Return all signed feedback: the events, and what was shown and passed over.
 
     An unclicked impression counts only if it was really shown (sampled negatives
     never do) and no event tells what the user made of it: one of the same user, item
-    and moment. ``types``: with the type of each, "unclicked" for the latter.
+    and moment.
     """
+    told = read_told(spark, store, events)
+    unclicked = read_unclicked(spark, store, impressions, config)
+    if unclicked is None:
+        return told
+    return told.unionByName(
+        unclicked.join(told, [c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP], "left_anti")
+    )
+
+
+def read_told(
+    spark: SparkSession, store: TableStore, events: Sequence[Manifest], *, types: bool = False
+) -> DataFrame:
+    """Return the events as feedback, with the type of each where ``types`` are asked for."""
     columns = (*FEEDBACK, c.EVENT_TYPE) if types else FEEDBACK
-    feedback = read_partitions(spark, store, events).select(*columns)
+    return read_partitions(spark, store, events).select(*columns)
+
+
+def read_unclicked(
+    spark: SparkSession,
+    store: TableStore,
+    impressions: Sequence[Manifest],
+    config: HistoryConfig,
+    *,
+    types: bool = False,
+) -> DataFrame | None:
+    """Return logged impressions without a click as feedback, of the type "unclicked".
+
+    Those that an event tells more of are among them: they don't count. None where
+    nothing was logged, or where ``unclicked_weight`` says that none count.
+    """
     logged = [m for m in impressions if m.lineage.get("negatives") == "logged"]
     if config.unclicked_weight is None or not logged:
-        return feedback
-    unclicked = (
+        return None
+    columns = (*FEEDBACK, c.EVENT_TYPE) if types else FEEDBACK
+    return (
         read_partitions(spark, store, logged)
         .where(f.col(c.LABEL) == 0)
         .withColumn(c.WEIGHT, f.lit(config.unclicked_weight).cast("float"))
         .withColumn(c.EVENT_TYPE, f.lit("unclicked"))
         .select(*columns)
-        .join(feedback, [c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP], "left_anti")
     )
-    return feedback.unionByName(unclicked.select(*columns))
 
 
-def pairs_to_match(
+def rows_to_match(
     impressions: DataFrame, since: datetime | None, config: HistoryConfig
 ) -> DataFrame:
-    """Return the distinct (user, item, moment) to compute features for.
+    """Return the (user, item, moment) to compute features for; they may repeat.
 
     The moment is the impression's time less the lag; ``since`` cuts impressions.
     """
@@ -82,7 +107,7 @@ def pairs_to_match(
         impressions = impressions.where(f.col(c.EVENT_TIMESTAMP) >= f.lit(since))
     lag_us = round(config.lag_s * 1e6)
     moment = f.timestamp_micros(f.unix_micros(c.EVENT_TIMESTAMP) - f.lit(lag_us))
-    return impressions.select(c.USER_ID, c.ITEM_ID, moment.alias(c.EVENT_TIMESTAMP)).distinct()
+    return impressions.select(c.USER_ID, c.ITEM_ID, moment.alias(c.EVENT_TIMESTAMP))
 
 
 def write_partition(frame: DataFrame, partition: StagedPartition) -> None:

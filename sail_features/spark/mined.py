@@ -1,16 +1,10 @@
-"""Mined interests as the match job reads them: beside the feedback of the same users.
-
-Spark groups two data frames at most, so rows of ``user_interest`` travel among those of
-the feedback, told apart by a column that only they fill.
-"""
+"""Mined interests as the match job reads them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
 from sail_features import columns as c
@@ -19,7 +13,6 @@ from sail_features.schemas import USER_INTEREST
 from sail_features.spark.inputs import read_partitions
 from sail_features.tables import TableStore
 
-MARK: Final = c.INTEREST_VECTORS
 READ: Final = (
     c.USER_ID,
     c.EVENT_TIMESTAMP,
@@ -56,13 +49,3 @@ def mined_interests(
             hint="run `sail-features interests` again, or remove the table",
         )
     return read_partitions(spark, store, parts).select(*READ)
-
-
-def only_interests(past: pa.Table) -> pa.Table:
-    """Return the rows of ``user_interest``."""
-    return past.filter(pc.is_valid(past[MARK]))
-
-
-def without_interests(past: pa.Table) -> pa.Table:
-    """Return the feedback."""
-    return past.filter(pc.is_null(past[MARK]))

@@ -91,10 +91,23 @@ def test_bad_table_is_refused_before_anything_is_written(
         (["match"], "", "sail-features encode"),
         (["encode"], "encoder: {model: nobody/nothing}", "nobody/nothing"),
         (["demo", "--data", "nowhere"], "", "nowhere"),
+        (["match", "--candidates", "nowhere.parquet"], "", "nowhere.parquet"),
+        (["match", "--candidates", "top.parquet", "--since", "2024-01-01"], "", "--since"),
         (["import"], "", "--source"),
         (["import", "--source", "synthetic", "--items", "items.csv"], "", "one of the two"),
     ],
-    ids=["choice", "key", "date", "not encoded", "model", "folder", "no source", "two sources"],
+    ids=[
+        "choice",
+        "key",
+        "date",
+        "not encoded",
+        "model",
+        "folder",
+        "no candidates",
+        "candidates since",
+        "no source",
+        "two sources",
+    ],
 )
 def test_bad_command_is_refused(
     tmp_path: Path, arguments: list[str], settings: str, says: str

@@ -1,7 +1,11 @@
-"""One real Spark for all tests that need one."""
+"""One real Spark and one real Redis for all tests that need one."""
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +56,37 @@ def home(tmp_path: Path) -> Path:
     for part in ("bin", "jars"):
         (folder / part).symlink_to(Path(pyspark.__file__).parent / part)
     return folder
+
+
+@pytest.fixture(scope="session")
+def redis_port() -> Iterator[int]:
+    """Return the port of a Redis server that runs for these tests and keeps nothing."""
+    pytest.importorskip("redis", reason="needs Feast's extra `redis`")
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs the system package redis-server")
+    from feast_workspace import free_port
+
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_for_port(port: int, timeout_s: float = 30) -> None:
+    """Return once something listens on a port of this machine."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

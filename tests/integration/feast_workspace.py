@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import yaml
 from feast import FeatureStore
 
 from sail_features import columns as c
@@ -140,11 +142,30 @@ def copy_repo(folder: Path) -> Path:
     return repo
 
 
-def build_store(folder: Path, ids: type = str) -> FeatureStore:
+def configure(repo: Path, section: str, setting: object) -> None:
+    """Replace one section of a repository's ``feature_store.yaml``."""
+    path = repo / "feature_store.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(config | {section: setting}), encoding="utf-8")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def build_store(
+    folder: Path, ids: type = str, *, online_store: Mapping[str, Any] | None = None
+) -> FeatureStore:
     """Return an applied feature store over `write_world`."""
     tables = TableStore(folder / "build" / "tables")
     write_world(tables, ids)
-    store = plugin.open_feature_store(copy_repo(folder))
+    repo = copy_repo(folder)
+    if online_store is not None:
+        configure(repo, "online_store", dict(online_store))
+    store = plugin.open_feature_store(repo)
     store.apply(declare(tables))
     return store
 

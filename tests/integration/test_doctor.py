@@ -14,7 +14,11 @@ from sail_features.feast_plugin.doctor import examine
 OURS = "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore"
 
 
-def repo(folder: Path, store: str, registry: str = "sql") -> Path:
+SPARK = "sail_features.feast_plugin.stores.spark_store.SailSparkOfflineStore"
+ENGINE = "sail_features.feast_plugin.engine.spark_engine.SailSparkComputeEngine"
+
+
+def repo(folder: Path, store: str, registry: str = "sql", engine: str = "local") -> Path:
     path = f"sqlite:///{folder}/own.db" if registry == "sql" else str(folder / "own.db")
     settings = {
         "project": "own",
@@ -23,6 +27,7 @@ def repo(folder: Path, store: str, registry: str = "sql") -> Path:
         "online_store": {"type": "sqlite", "path": "own_online.db"},
         "registry": {"registry_type": registry, "path": path},
         "entity_key_serialization_version": 3,
+        "batch_engine": {"type": engine},
     }
     (folder / "feature_store.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     return folder
@@ -60,7 +65,13 @@ def test_file_registry_loses_objects(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.slow
 def test_spark_of_feast_swaps_values(tmp_path: Path) -> None:
-    assert {"pairs_of_one_text", "created_later"} <= failed(repo(tmp_path, "spark"))
+    found = failed(repo(tmp_path, "spark", engine="spark.engine"))
+    assert {"pairs_of_one_text", "created_later", "encoded_once"} <= found
+
+
+@pytest.mark.slow
+def test_our_spark_store_and_engine_pass(tmp_path: Path) -> None:
+    assert not failed(repo(tmp_path, SPARK, engine=ENGINE))
 
 
 def test_folder_without_a_store_is_refused(tmp_path: Path) -> None:

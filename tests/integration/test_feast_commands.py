@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from feast_workspace import at, copy_repo, join, write_world
+from feast_workspace import at, copy_repo, free_port, join, write_world
 
 from sail_features.errors import ConfigError
 from sail_features.feast_plugin import apply_repo, open_feature_store
@@ -79,9 +78,7 @@ def test_materialize_then_materialize_incremental(repo: Path) -> None:
 
 
 def test_ui_serves_the_project_and_its_views(repo: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [FEAST, "ui", "--host", "127.0.0.1", "--port", str(port)],
         cwd=repo,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from inspect import getsource
 from pathlib import Path
@@ -20,7 +19,6 @@ from feast import (
     Field,
     FileSource,
     OnDemandFeatureView,
-    RepoConfig,
     RequestSource,
 )
 from feast.errors import FeatureNameCollisionError, SavedDatasetLocationAlreadyExists
@@ -29,30 +27,28 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination, Saved
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import PandasTransformation
 from feast.types import Bytes, Float64, Int64, String
-from feast.value_type import ValueType
 from feast_workspace import at, vector_bytes
+from offline_world import (
+    ASKED,
+    BIG,
+    DEGREES_THEN,
+    FEATURES,
+    ITEM,
+    MATCHES_THEN,
+    PRICES_THEN,
+    USER,
+    add_tax,
+    entity_frame,
+    open_store,
+    stamped,
+    write,
+    write_views,
+)
 
 from sail_features.feast_plugin.stores.duckdb_store import SailDuckDBOfflineStore
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
 
-BIG = 2**53 + 1
 STORE = "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore"
-USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
-ITEM = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
-
-
-def write(folder: Path, name: str, rows: Sequence[dict[str, Any]]) -> None:
-    table = pa.Table.from_pylist(list(rows))
-    for column in ("event_timestamp", "available_at"):
-        place = table.column_names.index(column)
-        utc = table[column].cast(pa.timestamp("us", "UTC"))
-        table = table.set_column(place, column, utc)
-    pq.write_table(table, folder / f"{name}.parquet")
-
-
-def stamped(hour: float, available: float | None = None, **columns: Any) -> dict[str, Any]:
-    known = at(hour if available is None else available)
-    return {**columns, "event_timestamp": at(hour), "available_at": known}
 
 
 def view(name: str, entities: list[Entity], fields: dict[str, Any], **more: Any) -> FeatureView:
@@ -68,20 +64,6 @@ def view(name: str, entities: list[Entity], fields: dict[str, Any], **more: Any)
     return FeatureView(name=name, entities=entities, schema=schema, source=source, **more)
 
 
-def open_store(folder: Path, **settings: Any) -> FeatureStore:
-    config = RepoConfig(
-        project="join",
-        provider="local",
-        registry={"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db"},
-        offline_store={"type": STORE, **settings},
-        online_store={"type": "sqlite", "path": str(folder / "online.db")},
-        entity_key_serialization_version=3,
-        materialization={"pull_latest_features": True},
-        repo_path=folder,
-    )
-    return FeatureStore(config=config)
-
-
 PRICES = view("prices", [ITEM], {"price": Int64}, ttl=timedelta(hours=2))
 PAIRS = view("pairs", [USER, ITEM], {"match": String}, field_mapping={"score": "match"})
 WEATHER = view("weather", [], {"degrees": Float64})
@@ -89,46 +71,11 @@ WEATHER = view("weather", [], {"degrees": Float64})
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    write(
-        tmp_path,
-        "prices",
-        [
-            stamped(1, item_id="1", price=10),
-            stamped(2, item_id="1", price=BIG),
-            stamped(2, 5, item_id="11", price=30),
-            stamped(1, item_id="11", price=None),
-        ],
-    )
-    write(
-        tmp_path,
-        "pairs",
-        [
-            stamped(1, user_id="1", item_id="11", score="first"),
-            stamped(1, user_id="11", item_id="1", score="second"),
-        ],
-    )
+    write_views(tmp_path)
     write(tmp_path, "costs", [stamped(1, item_id="1", price=1)])
-    write(tmp_path, "weather", [stamped(1, degrees=5.0), stamped(3, degrees=7.0)])
-    opened = open_store(tmp_path)
+    opened = open_store(tmp_path, STORE)
     opened.apply([USER, ITEM, PRICES, PAIRS, WEATHER])
     return opened
-
-
-FEATURES = ["prices:price", "pairs:match", "weather:degrees"]
-
-
-def entity_frame(*rows: tuple[str | None, str | None, float]) -> pd.DataFrame:
-    users, items, hours = zip(*rows, strict=True)
-    frame = pd.DataFrame({"user_id": users, "item_id": items})
-    return frame.assign(event_timestamp=[at(hour) for hour in hours], label=range(len(rows)))
-
-
-ASKED = entity_frame(
-    ("11", "1", 4), ("1", "11", 3), ("11", "1", 4), ("9", None, 0.5), ("11", "1", 4.5)
-)
-PRICES_THEN = [BIG, None, BIG, None, None]
-MATCHES_THEN = ["second", "first", "second", None, "second"]
-DEGREES_THEN = [7.0, 7.0, 7.0, None, 7.0]
 
 
 def test_rows_come_once_in_their_order_with_what_was_known(store: FeatureStore) -> None:
@@ -161,7 +108,7 @@ def test_frame_of_the_result_keeps_large_numbers_beside_nulls(store: FeatureStor
 
 def test_the_cut_can_be_turned_off(store: FeatureStore, tmp_path: Path) -> None:
     asked = entity_frame(("1", "11", 3))
-    late = open_store(tmp_path, filter_by_created_timestamp=False)
+    late = open_store(tmp_path, STORE, filter_by_created_timestamp=False)
     assert late.get_historical_features(asked, ["prices:price"]).to_df()["price"].tolist() == [30]
     cut = late.get_historical_features(asked, ["prices:price"], filter_by_created_timestamp=True)
     assert cut.to_arrow()["price"].to_pylist() == [None]
@@ -175,10 +122,6 @@ def test_full_names_and_mapped_keys(store: FeatureStore) -> None:
     joined = store.get_historical_features(asked, service, full_feature_names=True).to_arrow()
     assert joined["own__price"].to_pylist() == [None]
     assert joined["shown__price"].to_pylist() == [BIG]
-
-
-def add_tax(inputs: pd.DataFrame) -> pd.DataFrame:
-    return inputs.assign(taxed=inputs["price"] * (1 + inputs["rate"]))[["taxed"]]
 
 
 def test_on_demand_views_are_computed(store: FeatureStore, tmp_path: Path) -> None:
@@ -215,7 +158,7 @@ def test_saved_dataset_comes_back(store: FeatureStore, tmp_path: Path) -> None:
 
 def test_result_is_staged_as_files(store: FeatureStore, tmp_path: Path) -> None:
     assert not store.get_historical_features(ASKED, FEATURES).supports_remote_storage_export()
-    staging = open_store(tmp_path, staging_location=str(tmp_path / "staged"))
+    staging = open_store(tmp_path, STORE, staging_location=str(tmp_path / "staged"))
     job = staging.get_historical_features(ASKED, FEATURES)
     assert job.supports_remote_storage_export()
     files = job.to_remote_storage()

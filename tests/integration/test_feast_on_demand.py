@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,22 +14,36 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import worlds
 import yaml
 from feast import FeatureStore
-from feast_workspace import copy_repo
+from feast_workspace import copy_repo, free_port
 from pyspark.sql import SparkSession
 from test_feast_commands import wait_for
 from worlds import AS_OF, CONFIG, at
 
 from sail_features import columns as c
 from sail_features.errors import ConfigError, InputError
-from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
+from sail_features.feast_plugin import (
+    apply_repo,
+    item_embedding_view,
+    item_entity,
+    materialize,
+    on_demand_match_view,
+    open_feature_store,
+    user_entity,
+    user_history_view,
+    user_interest_view,
+)
+from sail_features.feast_plugin.feature_log import feature_log
 from sail_features.feast_plugin.match_definition import MatchDefinition
 from sail_features.feast_plugin.match_server import HISTORY, INTERESTS, MatchServer
+from sail_features.feast_plugin.skew import measure_skew
 from sail_features.history import to_us
 from sail_features.match.family import columns_of, feature_set_id
+from sail_features.skew import SkewReport, read_served_log
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
 from sail_features.spark.history import run_history
@@ -166,6 +179,47 @@ def test_item_features_can_be_asked_for_in_the_same_request(
     assert 32 in found[c.DIM]
 
 
+@pytest.mark.parametrize("service", ["ranker_treatment", "ranker_online"])
+def test_no_skew_between_served_and_trained_on(
+    store: FeatureStore, batch: pa.Table, tmp_path: Path, service: str
+) -> None:
+    """Against the batch table, and against the view computed from the stored history."""
+    report = skew_of(store, request_of(batch), tmp_path, service)
+    assert len(report.features) > 30
+    assert [feature.name for feature in report.features if feature.mismatches] == []
+
+
+def test_history_that_ends_before_the_request_is_skew(
+    store: FeatureStore, batch: pa.Table, tmp_path: Path
+) -> None:
+    """Asked a day later, recency has moved on; the training rows are those of a day before."""
+    request = request_of(batch)
+    report = skew_of(store, request, tmp_path, "ranker_treatment", day_us=86_400_000_000)
+    skewed = {feature.name for feature in report.skewed}
+    assert "user_item_match__history_age_days" in skewed
+    assert not report.passed
+
+
+def skew_of(
+    store: FeatureStore,
+    request: dict[str, list[Any]],
+    folder: Path,
+    service: str,
+    *,
+    day_us: int = 0,
+) -> SkewReport:
+    """Serve a request, some time later than the log then says, and hold it against batch."""
+    later = [moment + day_us for moment in request["requested_at"]]
+    answer = store.get_online_features(
+        store.get_feature_service("ranker_online"),
+        {**request, "requested_at": later},
+        full_feature_names=True,
+    )
+    path = folder / "served.parquet"
+    pq.write_table(feature_log(store, "ranker_online", request, answer), path)
+    return measure_skew(store, service, read_served_log(path), lag=CONFIG.history.lag)
+
+
 def test_registry_alone_is_enough(repo: Path, batch: pa.Table, tmp_path: Path) -> None:
     """A process that has neither the repository's files nor our imports answers."""
     program = (
@@ -198,12 +252,6 @@ def write_config(repo: Path, folder: Path, changes: dict[str, Any]) -> Path:
     path = folder / "feature_store.yaml"
     path.write_text(yaml.safe_dump(config | changes), encoding="utf-8")
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -271,22 +319,6 @@ def test_vectors_come_from_the_online_store_where_there_are_no_tables(
         np.testing.assert_array_equal(np.array(found[name]), expected, err_msg=name)
 
 
-@pytest.fixture
-def redis_port() -> Iterator[int]:
-    """Return the port of a Redis server that runs for one test."""
-    pytest.importorskip("redis", reason="needs Feast's extra `redis`")
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs the system package redis-server")
-    port = free_port()
-    server = subprocess.Popen([program, "--port", str(port), "--save", ""])
-    try:
-        yield port
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
 def test_redis_answers_the_same(
     repo: Path, batch: pa.Table, columns: tuple[str, ...], tmp_path: Path, redis_port: int
 ) -> None:
@@ -322,12 +354,35 @@ def test_features_of_event_types_are_refused(repo: Path, tmp_path: Path) -> None
         MatchDefinition.of_newest(rewritten(repo, tmp_path, ask_for_purchases))
 
 
-def rewritten(repo: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> TableStore:
-    """Return the tables, the match table with another manifest."""
+def test_interests_of_another_encoder_are_refused(repo: Path, tmp_path: Path) -> None:
+    tables = rewritten(repo, tmp_path, by_another_encoder, table="user_interest")
+    with pytest.raises(InputError, match=r"is by encoder another, user_item_match by hash"):
+        MatchDefinition.of_newest(tables)
+
+
+def test_items_of_another_encoder_are_refused(repo: Path, tmp_path: Path) -> None:
+    tables = rewritten(repo, tmp_path, by_another_encoder, table="item_embedding")
+    views = (
+        user_history_view(tables, user_entity(tables)),
+        item_embedding_view(tables, item_entity(tables)),
+        user_interest_view(tables, user_entity(tables)),
+    )
+    with pytest.raises(InputError, match=r"is by encoder another, user_item_match by hash"):
+        on_demand_match_view(tables, *views)
+
+
+def by_another_encoder(manifest: dict[str, Any]) -> None:
+    manifest["lineage"]["encoder_id"] = "another"
+
+
+def rewritten(
+    repo: Path, folder: Path, change: Callable[[dict[str, Any]], None], *, table: str = SERVED
+) -> TableStore:
+    """Return the tables, one of them with another manifest."""
     copy = folder / "tables"
-    for name in (SERVED, "user_interest"):
+    for name in (SERVED, "user_interest", "user_history", "item_embedding"):
         shutil.copytree(repo.parent / "build" / "tables" / name, copy / name)
-    (path,) = (copy / SERVED).rglob("_manifest.json")
+    (path,) = (copy / table).rglob("_manifest.json")
     manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")

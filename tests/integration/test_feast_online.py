@@ -1,4 +1,4 @@
-"""What the online store returns is what the tables hold."""
+"""What the online store returns is what the tables hold: SQLite by default, and Redis."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ def ids(request: pytest.FixtureRequest) -> type:
     return request.param
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, ids: type) -> FeatureStore:
-    store = build_store(tmp_path_factory.mktemp("online"), ids)
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ids: type
+) -> FeatureStore:
+    """Return a materialised store; Redis by configuration alone, a database of its own each."""
+    online_store = None
+    if request.param == "redis":
+        address = f"127.0.0.1:{request.getfixturevalue('redis_port')},db={[str, int].index(ids)}"
+        online_store = {"type": "redis", "connection_string": address}
+    store = build_store(tmp_path_factory.mktemp("online"), ids, online_store=online_store)
     materialize(store, at(3))
     return store
 

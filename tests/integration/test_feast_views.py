@@ -21,6 +21,7 @@ from sail_features.feast_plugin import (
     user_history_view,
 )
 from sail_features.feast_plugin.fields import feast_type
+from sail_features.feast_plugin.versions import version_tags
 from sail_features.tables import TableStore
 
 
@@ -70,9 +71,11 @@ def test_ids_keep_their_type(tmp_path: Path, ids: type, id_type: object) -> None
 
 def test_tags_are_the_lineage_in_words(tables: TableStore) -> None:
     _, _, embedding, history, _, match, _ = declare(tables)
-    assert embedding.tags == {c.ENCODER_ID: "hash-v1", c.DIM: "2", "dtype": "float16"}
-    assert history.tags == {"window": "365 days, 100 events"}
-    assert match.tags == {c.FEATURE_SET_ID: "set-1"}
+    written_by = version_tags()
+    lineage = {c.ENCODER_ID: "hash-v1", c.DIM: "2", "dtype": "float16"}
+    assert embedding.tags == lineage | written_by
+    assert history.tags == {"window": "365 days, 100 events"} | written_by
+    assert match.tags == {c.FEATURE_SET_ID: "set-1"} | written_by
     assert all(view.owner and view.description for view in (embedding, history, match))
 
 

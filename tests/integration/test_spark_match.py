@@ -17,8 +17,7 @@ from sail_features.history import HistoryWindow, to_us
 from sail_features.item_categories import categories_of
 from sail_features.item_vectors import build_embedding_table
 from sail_features.match.family import build_features, columns_of, feature_set_id
-from sail_features.match.frame import compute_match_table, sample_similarities
-from sail_features.match.similarity_histogram import fit_edges
+from sail_features.match.frame import compute_match_table
 from sail_features.schemas import USER_ITEM_MATCH, check_table
 from sail_features.spark.encode import run_encode
 from sail_features.spark.inputs import read_feedback
@@ -139,21 +138,26 @@ def test_fitted_edges_make_rows_known_no_earlier_than_the_fit(spark, encoded):
 
 
 def test_edges_are_quantiles_of_the_early_rows_under_any_buckets(spark, world, encoded):
-    ids = world.items.schema.field(c.ITEM_ID).type
     until = to_us(FIT_UNTIL)
-    early = [p for p in worlds.true_pairs(world, CONFIG.history) if p.as_of_us < until]
-    values, count = sample_similarities(
-        worlds.pair_table(early, ids),
-        worlds.pair_table(worlds.true_feedback(world, CONFIG.history), ids),
-        build_embedding_table(encoded.read("item_embedding"), "hash-v1-32"),
-        WINDOW,
-    )
-    expected = fit_edges([values], [count], CONFIG.match.histogram_bins)
-    assert len(expected) > 1
-    for buckets in (1, 5):
+    vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32")
+    known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
+    told = worlds.true_feedback(world, CONFIG.history)
+    seen = [
+        known[row.item] @ known[event.item]
+        for row in worlds.true_pairs(world, CONFIG.history)
+        if row.as_of_us < until and row.item in known
+        for event in naive_history(row.user, row.as_of_us, told, WINDOW)
+        if event.weight > 0 and event.item in known
+    ]
+    shares = np.arange(1, CONFIG.match.histogram_bins) / CONFIG.match.histogram_bins
+    expected = np.quantile(seen, shares, method="inverted_cdf")
+    found = []
+    for buckets in (1, 5, 16):
         config = worlds.with_buckets(buckets)
         manifest = run_match(spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL)
-        assert manifest.lineage["histogram_edges"] == list(expected)
+        found.append(manifest.lineage["histogram_edges"])
+    assert found[0] == found[1] == found[2]
+    np.testing.assert_allclose(found[0], np.unique(expected.round(4)), atol=1e-4)
 
 
 def test_later_events_do_not_move_the_edges(spark, world, encoded, tmp_path):
@@ -251,6 +255,62 @@ def test_windows_types_and_prefixes_reach_the_job(spark, world, encoded):
         found = [rows[pair][name] for name in columns_of(features)]
         found = [math.nan if value is None else value for value in found]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=str(pair))
+
+
+def keeping(buckets: int):
+    """Return the settings under which events are kept by user."""
+    config = worlds.with_buckets(buckets)
+    spark = config.spark.model_copy(update={"keep_user_events": True})
+    section = CONFIG.match.model_copy(update={"event_types": ("event",)})
+    return config.model_copy(update={"spark": spark, "match": section})
+
+
+def without_lineage(table: pa.Table) -> pa.Table:
+    ordered = table.sort_by([(name, "ascending") for name in c.PAIR])
+    return ordered.select([*c.PAIR, c.AVAILABLE_AT, c.FEATURE_TIME, *columns_of(FEATURES)])
+
+
+def test_events_kept_by_user_change_no_bit(spark, world, encoded):
+    section = CONFIG.match.model_copy(update={"event_types": ("event",)})
+    config = CONFIG.model_copy(update={"match": section})
+    first = run_match(spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL)
+    expected = without_lineage(encoded.read(TABLE))
+    for buckets in (1, 2, 16):
+        manifest = run_match(spark, encoded, keeping(buckets), as_of=AS_OF, fit_until=FIT_UNTIL)
+        assert manifest.lineage == first.lineage
+        assert without_lineage(encoded.read(TABLE)).equals(expected)
+
+
+def test_next_night_sorts_only_what_is_new(spark, world, store):
+    """The rows are those of a run that keeps nothing."""
+
+    def publish(day: int, since: int | None) -> None:
+        for name in ("events", "impressions"):
+            table = getattr(world, name)
+            times = table[c.EVENT_TIMESTAMP].to_pylist()
+            begin = at(-100 if since is None else since)
+            new = table.filter(pa.array([begin <= time < at(day) for time in times]))
+            start = None if since is None else at(since)
+            worlds.publish(store, name, new, as_of=at(day), since=start)
+
+    def runs() -> dict[str, int]:
+        found = (store.root / "_derived").glob("user_events-*")
+        return {path.name: path.stat().st_mtime_ns for path in found}
+
+    worlds.publish(store, "items", world.items, as_of=at(14))
+    publish(14, None)
+    run_encode(spark, store, CONFIG, as_of=at(14))
+    run_match(spark, store, keeping(2), as_of=at(14))
+    first = runs()
+    publish(15, 14)
+    run_match(spark, store, keeping(2), as_of=at(15), since=at(14))
+    assert len(first) == 2  # what was told, and what was shown and passed over
+    assert len(runs()) == 4
+    assert first.items() <= runs().items()
+    found = without_lineage(store.read(TABLE))
+    config = keeping(2).model_copy(update={"spark": CONFIG.spark})
+    run_match(spark, store, config, as_of=at(15), since=at(14))
+    assert found.equals(without_lineage(store.read(TABLE)))
 
 
 def test_nothing_encoded_names_the_command(spark, world, store):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 import duckdb
@@ -10,61 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point_in_time import ASKED, ROWS, Asked, Row, answer
 
 from sail_features.feast_plugin.stores.asof_sql import ENTITIES, ViewRead, join_sql, literal
 from sail_features.feast_plugin.stores.database import load_table, open_database
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of features; ``value`` tells it from all others."""
-
-    user: str | None
-    item: str | None
-    held: int | None
-    created: int | None
-    value: int
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An entity row."""
-
-    user: str | None
-    item: str | None
-    at: int
-
-
-KEYS = st.sampled_from(["1", "11", None])
-TIMES = st.integers(0, 6)
-ROWS = st.lists(
-    st.tuples(KEYS, KEYS, st.none() | TIMES, st.none() | TIMES),
-    max_size=14,
-    unique_by=lambda row: row[:4],
-).map(lambda rows: [Row(*row, value) for value, row in enumerate(rows)])
-ASKED = st.lists(st.builds(Asked, KEYS, KEYS, TIMES), min_size=1, max_size=14)
-
-
-def answer(rows: list[Row], one: Asked, ttl: int | None, cut: bool) -> int | None:
-    """Return the value of the newest row that was visible: one loop, one comparison."""
-    best: Row | None = None
-    for row in rows:
-        if row.user is None or row.item is None or row.held is None:
-            continue
-        if (row.user, row.item) != (one.user, one.item) or row.held > one.at:
-            continue
-        if cut and (row.created is None or row.created > one.at):
-            continue
-        if best is None or newness(row) > newness(best):
-            best = row
-    if best is None or best.held is None or (ttl and one.at - best.held > ttl):
-        return None
-    return best.value
-
-
-def newness(row: Row) -> tuple[int, int]:
-    assert row.held is not None
-    return row.held, -1 if row.created is None else row.created
 
 
 def join(views: list[list[Row]], asked: list[Asked], ttl: int | None, cut: bool) -> list[list[int]]:

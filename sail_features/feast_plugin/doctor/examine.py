@@ -16,11 +16,17 @@ from rich.table import Table
 
 from sail_features.feast_plugin.doctor import join_probes as join
 from sail_features.feast_plugin.doctor import write_probes as write
+from sail_features.feast_plugin.doctor.encode_probe import encoded_once
 from sail_features.feast_plugin.doctor.workspace import ProbeStore
 
 OURS: Final = (
     "in feature_store.yaml, offline_store: type: "
-    "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore"
+    "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore, "
+    "or for Spark sail_features.feast_plugin.stores.spark_store.SailSparkOfflineStore"
+)
+ENGINE: Final = (
+    "in feature_store.yaml, batch_engine: type: "
+    "sail_features.feast_plugin.engine.spark_engine.SailSparkComputeEngine"
 )
 CUT: Final = f"ask with filter_by_created_timestamp=True; or, for all: {OURS}"
 SQL_REGISTRY: Final = "in feature_store.yaml, registry: registry_type: sql"
@@ -35,6 +41,7 @@ PROBES: Final[Sequence[tuple[Callable[[ProbeStore], str | None], str]]] = (
     (join.unknown_entity, OURS),
     (join.end_of_ttl, OURS),
     (write.materialised_twice, "write each window with a job that replaces it whole"),
+    (encoded_once, ENGINE),
     (write.applied_at_once, SQL_REGISTRY),
 )
 

@@ -14,7 +14,7 @@ microseconds; sources that aren't Parquet on a mounted disk are loaded whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,13 @@ from pydantic import PositiveInt, StrictBool, StrictStr
 
 from sail_features.feast_plugin.stores.asof_sql import identifier, latest_sql, literal
 from sail_features.feast_plugin.stores.database import open_database
-from sail_features.feast_plugin.stores.entity_frames import find_timestamp, read_entities
-from sail_features.feast_plugin.stores.join_plan import (
-    check_encoders,
-    check_names,
-    load_join,
-    view_requests,
+from sail_features.feast_plugin.stores.duckdb_plan import load_join
+from sail_features.feast_plugin.stores.entity_frames import (
+    find_timestamp,
+    read_entities,
+    since_1970_us,
 )
+from sail_features.feast_plugin.stores.join_plan import check_encoders, check_names, view_requests
 from sail_features.feast_plugin.stores.parquet_files import absolute, append_rows, write_folder
 from sail_features.feast_plugin.stores.retrieval_job import SailRetrievalJob
 from sail_features.feast_plugin.stores.sources import Relation, is_local_parquet, open_relation
@@ -100,7 +100,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         entities = read_entities(entity_df, con, folder)
         times = entities[timestamp := find_timestamp(entities)]
         requests = view_requests(feature_views, feature_refs, full_feature_names=full_feature_names)
-        check_names(entities, requests)
+        check_names(entities.column_names, requests)
         check_encoders(requests)
         store = config.offline_store
         sql = load_join(
@@ -234,17 +234,11 @@ def _within(relation: Relation, column: str, start: datetime | None, end: dateti
     """Return the condition that a row's time is from ``start`` to ``end``, both included."""
     time = relation.microseconds(column)
     bounds = [
-        f"{time} {sign} {_microseconds(moment)}"
+        f"{time} {sign} {since_1970_us(moment)}"
         for sign, moment in ((">=", start), ("<=", end))
         if moment is not None
     ]
     return " AND ".join(bounds) or "true"
-
-
-def _microseconds(moment: datetime) -> int:
-    """Return ``moment`` since 1970; without a zone it is local time, as in Feast."""
-    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _folder(config: RepoConfig) -> str:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import pandas as pd
 import pyarrow as pa
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _QUERY: Final = re.compile(r"\s*(SELECT|WITH|FROM|VALUES|\()\b", re.IGNORECASE)
-_EXACT_FLOATS: Final = 2**53
+EXACT_FLOATS: Final = 2**53
 """Whole numbers below it are each a float64 of their own."""
 
 
@@ -46,11 +46,9 @@ def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) ->
     JoinInputError
         It is none of these, its files aren't there, or a column mixes types or zones.
     """
-    if isinstance(frame, pd.DataFrame):
-        return _from_pandas(frame)
-    if isinstance(frame, pa.Table):
-        return frame
-    if isinstance(frame, str) and _QUERY.match(frame):
+    if isinstance(frame, pd.DataFrame | pa.Table):
+        return in_memory(frame)
+    if is_query(frame):
         return con.execute(frame).to_arrow_table()
     if isinstance(frame, str | os.PathLike):
         pattern = readable_pattern(ENTITY_FRAME, os.fspath(frame), folder)
@@ -58,7 +56,21 @@ def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) ->
     raise JoinInputError.no_frame(frame)
 
 
-def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+def is_query(frame: object) -> TypeGuard[str]:
+    """Tell SQL from the path of files."""
+    return isinstance(frame, str) and _QUERY.match(frame) is not None
+
+
+def in_memory(frame: pd.DataFrame | pa.Table) -> pa.Table:
+    """Return rows that this process holds as an Arrow table.
+
+    Raises
+    ------
+    JoinInputError
+        A column mixes types or zones.
+    """
+    if isinstance(frame, pa.Table):
+        return frame
     for name, column in frame.items():
         if column.dtype == object:
             _check_one_zone(str(name), column)
@@ -76,27 +88,45 @@ def _check_one_zone(name: str, column: pd.Series[Any]) -> None:
 
 
 def find_timestamp(entities: pa.Table) -> str:
-    """Return the column of the rows' times: ``event_timestamp``, or the only times there.
+    """Return the column of the rows' times, as `timestamp_column`.
 
     Raises
     ------
     JoinInputError
         There is none, or they are no times, have no zone, or are null somewhere.
     """
-    times = [field.name for field in entities.schema if pa.types.is_timestamp(field.type)]
-    name = c.EVENT_TIMESTAMP
-    if name not in entities.column_names:
-        if len(times) != 1:
-            raise JoinInputError.no_timestamp(entities.column_names, times)
-        name = times[0]
-    column = entities[name]
-    if not pa.types.is_timestamp(column.type):
-        raise JoinInputError.not_a_time(name, column.type)
-    if column.type.tz is None:
-        raise JoinInputError.zone_missing(name)
-    if column.null_count:
-        raise JoinInputError.times_missing(name, column.null_count, len(column))
+    name = timestamp_column(entities.schema)
+    if entities[name].null_count:
+        raise JoinInputError.times_missing(name, entities[name].null_count, entities.num_rows)
     return name
+
+
+def timestamp_column(schema: pa.Schema) -> str:
+    """Return the column of the rows' times: ``event_timestamp``, or the only times there.
+
+    Raises
+    ------
+    JoinInputError
+        There is none, or they are no times or have no zone.
+    """
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    name = c.EVENT_TIMESTAMP
+    if name not in schema.names:
+        if len(times) != 1:
+            raise JoinInputError.no_timestamp(schema.names, times)
+        name = times[0]
+    kind = schema.field(name).type
+    if not pa.types.is_timestamp(kind):
+        raise JoinInputError.not_a_time(name, kind)
+    if kind.tz is None:
+        raise JoinInputError.zone_missing(name)
+    return name
+
+
+def since_1970_us(moment: datetime) -> int:
+    """Return a moment in microseconds; without a zone it is local time, as in Feast."""
+    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def microseconds(times: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -118,7 +148,7 @@ def key_as(ids: pa.ChunkedArray, wanted: pa.DataType, *, view: str, column: str)
         return ids.cast(wanted)
     if pa.types.is_floating(ids.type) and pa.types.is_integer(wanted):
         return _whole_numbers(ids, wanted, view=view, column=column)
-    if _family(ids.type) != _family(wanted):
+    if family(ids.type) != family(wanted):
         raise JoinInputError.key_types_differ(view, column, ids.type, wanted)
     return ids
 
@@ -129,15 +159,15 @@ def _whole_numbers(
     """Return what pandas made floats of because of a null beside them."""
     present = pc.if_else(pc.is_nan(ids), None, ids)
     exact = pc.and_(
-        pc.equal(pc.floor(present), present), pc.less(pc.abs(present), float(_EXACT_FLOATS))
+        pc.equal(pc.floor(present), present), pc.less(pc.abs(present), float(EXACT_FLOATS))
     )
     if pc.all(exact).as_py() is False:
         raise JoinInputError.key_types_differ(view, column, ids.type, wanted)
     return present.cast(pa.int64())
 
 
-def _family(kind: pa.DataType) -> object:
-    """Return what two types must share for their values to be compared."""
+def family(kind: pa.DataType) -> object:
+    """Return what two types must share for their values to be compared: a word, or the type."""
     if pa.types.is_integer(kind):
         return "integer"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from sail_features.errors import InputError, show
+from sail_features.errors import InputError, SailError, show
 
 ENTITY_FRAME = "entity frame"
 
@@ -112,6 +112,33 @@ class JoinInputError(InputError):
         )
 
     @classmethod
+    def source_unreadable(cls, source: str, reason: object) -> Self:
+        """Build the error for a source that the engine can't open."""
+        return cls.say(
+            f"source {source!r}",
+            f"can't be read: {reason}",
+            hint="correct its path, table or query, and apply again",
+        )
+
+    @classmethod
+    def source_of_another_kind(cls, source: str, got: object, readable: str) -> Self:
+        """Build the error for a source that belongs to another offline store."""
+        return cls.say(
+            f"source {source!r}",
+            f"is {got}, which this offline store doesn't read",
+            hint=f"declare the view on {readable}",
+        )
+
+    @classmethod
+    def zone_of_session(cls, source: str, column: str, got: object, zone: str) -> Self:
+        """Build the error for times that Spark would shift by its session's zone."""
+        return cls.say(
+            f"source {source!r}",
+            f"column {column!r} is {got}, without a time zone, and Spark's is {zone}",
+            hint="set spark.sql.session.timeZone to UTC, or store timestamps with a zone",
+        )
+
+    @classmethod
     def not_in_source(cls, source: str, columns: Sequence[str], existing: Sequence[str]) -> Self:
         """Build the error for a view that declares what its files don't hold."""
         return cls.say(
@@ -146,4 +173,17 @@ class JoinInputError(InputError):
             path,
             f"got columns {', '.join(got)}, expected {', '.join(expected)}",
             hint="give exactly these columns, in this order",
+        )
+
+
+class JoinResultError(SailError, RuntimeError):
+    """A join gave something other than one row for each entity row."""
+
+    @classmethod
+    def rows_differ(cls, got: int, expected: int) -> Self:
+        """Build the error for rows that were lost or doubled on the way."""
+        return cls.say(
+            "feature join",
+            f"gave {got} rows for {expected} entity rows",
+            hint="ask again; if it happens again, report it with the entity frame",
         )

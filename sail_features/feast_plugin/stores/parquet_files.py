@@ -55,7 +55,7 @@ def readable_pattern(source: str, path: str, folder: str) -> str:
 
 def write_parquet(batches: pa.RecordBatchReader, path: str) -> None:
     """Write batches to one ``*.parquet`` file, or as a folder; replace what was there."""
-    with _replaced_when_complete(Path(path)) as staged:
+    with replaced_when_complete(path) as staged:
         if not path.endswith(".parquet"):
             write_folder(batches, str(staged))
             return
@@ -107,7 +107,7 @@ def append_rows(rows: pa.Table, path: str) -> None:
     if os.path.isdir(path):
         write_folder(rows, path)
         return
-    with _replaced_when_complete(Path(path)) as staged, _writer(staged, schema) as writer:
+    with replaced_when_complete(path) as staged, _writer(staged, schema) as writer:
         for batch in pq.ParquetFile(path).iter_batches():
             writer.write_batch(batch)
         writer.write_table(rows)
@@ -133,8 +133,9 @@ def _may_be_vectors(kind: pa.DataType) -> bool:
 
 
 @contextmanager
-def _replaced_when_complete(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path``; put what was written there in its place, if all went well."""
+def replaced_when_complete(place: str) -> Iterator[Path]:
+    """Give a path beside ``place``; put what was written there in its place, if all went well."""
+    path = Path(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     staged, old = (
         path.with_name(f".{path.name}-{word}-{uuid.uuid4().hex}") for word in ("new", "old")

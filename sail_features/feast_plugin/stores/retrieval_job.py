@@ -14,7 +14,6 @@ from typing import Final
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores import duckdb as feast_duckdb
 from feast.infra.offline_stores.file_source import FileSource
@@ -22,11 +21,12 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.saved_dataset import SavedDatasetStorage, ValidationReference
 
+from sail_features.feast_plugin.stores.exact_frames import to_exact_frame
+from sail_features.feast_plugin.stores.join_errors import JoinResultError
 from sail_features.feast_plugin.stores.parquet_files import absolute, write_folder, write_parquet
 from sail_features.feast_plugin.stores.sources import is_local_parquet
 
 ROWS_A_BATCH: Final = 65_536
-_EXACT_FLOATS: Final = 2**53
 
 
 class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no types
@@ -96,12 +96,9 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
         As in all of Feast, whole numbers beside nulls become float64; where that would
         change one of them (beyond 2^53), the column is Int64.
         """
-        table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
-        frame: pd.DataFrame = table.to_pandas()
-        for name in table.column_names:
-            if _floats_would_differ(table[name]):
-                frame[name] = table[name].to_pandas(types_mapper=lambda _: pd.Int64Dtype())
-        return frame
+        return to_exact_frame(
+            self.to_arrow(validation_reference=validation_reference, timeout=timeout)
+        )
 
     def read_batches(self) -> pa.RecordBatchReader:
         """Run the query; return the rows in batches, before any on-demand view."""
@@ -179,16 +176,12 @@ def _beside(
         done = 0
         for answer in answers:
             rows = entities.slice(done, answer.num_rows).combine_chunks()
+            if rows.num_rows != answer.num_rows:
+                raise JoinResultError.rows_differ(done + answer.num_rows, entities.num_rows)
             columns = [column.chunk(0) for column in rows.columns]
             yield pa.RecordBatch.from_arrays([*columns, *answer.columns[1:]], schema=schema)
             done += answer.num_rows
-        assert done == entities.num_rows, "a left join keeps every row once"  # noqa: S101
+        if done != entities.num_rows:
+            raise JoinResultError.rows_differ(done, entities.num_rows)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def _floats_would_differ(column: pa.ChunkedArray) -> bool:
-    if not (pa.types.is_integer(column.type) and column.null_count):
-        return False
-    ends = pc.min_max(column).as_py()
-    return any(end is not None and abs(end) > _EXACT_FLOATS for end in ends.values())
