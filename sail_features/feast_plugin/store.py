@@ -18,7 +18,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final, Self
 
-from feast import FeatureStore
+from feast import FeatureStore, Project
+from feast.errors import ProjectObjectNotFoundException
 from feast.repo_config import RegistryConfig, RepoConfig, load_repo_config
 from sqlalchemy.engine import make_url
 
@@ -64,8 +65,10 @@ def open_feature_store(repo: Path | str) -> FeatureStore:
     """
     folder = Path(repo).resolve()
     config = _store_config(folder)
-    with _alone_at(config.registry):
+    with _alone_at(config.registry) as is_local:
         store = FeatureStore(repo_path=str(folder), config=config)
+        if is_local:
+            _register_project(store)
         views = (*store.list_feature_views(), *store.list_on_demand_feature_views())
     check_versions(store.project, views)
     return store
@@ -118,19 +121,28 @@ def _store_config(repo: Path) -> RepoConfig:
 
 
 @contextmanager
-def _alone_at(registry: RegistryConfig) -> Iterator[None]:
+def _alone_at(registry: RegistryConfig) -> Iterator[bool]:
     """Keep others on this machine from opening a SQLite registry at the same time.
 
     Feast makes the tables of a new one at the first look into it; of two who look at once, one
-    would fail.
+    would fail. Yields whether there is such a registry.
     """
     database = _sqlite_file(registry.path) if registry.registry_type == "sql" else None
     if not database:  # another database, or one in memory
-        yield
+        yield False
         return
     with Path(f"{database}.lock").open("w") as lock:
         flock(lock, LOCK_EX)
-        yield
+        yield True
+
+
+def _register_project(store: FeatureStore) -> None:
+    """Write a new registry's project: of two who apply to one without it, one would fail."""
+    try:
+        store.registry.get_project(store.project, allow_cache=False)
+    except ProjectObjectNotFoundException:
+        description = store.config.project_description or ""
+        store.registry.apply_project(Project(name=store.project, description=description))
 
 
 def _sqlite_file(address: str) -> str | None:

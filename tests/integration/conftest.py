@@ -58,9 +58,9 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_port() -> Iterator[int]:
-    """Return the port of a Redis server that runs for these tests and keeps nothing."""
+    """Return the port of a Redis server that runs for one module's tests and keeps nothing."""
     pytest.importorskip("redis", reason="needs Feast's extra `redis`")
     program = shutil.which("redis-server")
     if program is None:
