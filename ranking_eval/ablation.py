@@ -44,9 +44,7 @@ def check_groups(experiment: Experiment, groups: Groups) -> None:
         A group is empty, names a column that the treatment lacks or control has, or
         holds all that the treatment adds.
     """
-    by_name = {arm.name: arm for arm in experiment.arms}
-    control = set(by_name[experiment.control].columns)
-    added = [n for n in by_name[experiment.treatment].columns if n not in control]
+    added = experiment.added_columns
     for group, columns in groups.items():
         unknown = [name for name in columns if name not in added]
         if unknown or not columns:
@@ -76,8 +74,7 @@ def ablate(
     Time: two arms a group. Rows, split, parameters and seeds are those of the arms.
     """
     experiment = setting.experiment
-    arms = {arm.name: arm for arm in experiment.arms}
-    with_all, base = arms[experiment.treatment], arms[experiment.control]
+    with_all, base = experiment.arm(experiment.treatment), experiment.arm(experiment.control)
     values = []
     for group, columns in groups.items():
         if progress:

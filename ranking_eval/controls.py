@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from ranking_eval.experiment import Experiment
 from ranking_eval.folds import fit_folds
 from ranking_eval.inference import ArmInfluence, InfluenceMatrix, Lift, compute_lift
+from ranking_eval.matrix import Matrix
 from ranking_eval.metrics.arrays import Codes, Floats
 from ranking_eval.rankers import RankerRows, count_workers
 from ranking_eval.trials import Setting, build_arm_matrix, fit_arm, measure, rows_for
@@ -61,7 +61,6 @@ def run_controls(
     Time: three arms.
     """
     experiment, config = setting.experiment, setting.experiment.eval
-    arms = {arm.name: arm for arm in experiment.arms}
     seeds = len(config.seeds)
     others = tuple(range(max(config.seeds) + 1, max(config.seeds) + 1 + seeds))
 
@@ -71,12 +70,13 @@ def run_controls(
 
     say(OTHER_SEEDS)
     again = fit_arm(
-        setting, arms[experiment.control], config.model_copy(update={"seeds": others})
+        setting, experiment.arm(experiment.control), config.model_copy(update={"seeds": others})
     ).fit.scores
+    matrix = build_arm_matrix(setting, experiment.arm(experiment.treatment))
     say(SHUFFLED)
-    shuffled = _fit_shuffled(setting, experiment)
+    shuffled = _fit_shuffled(setting, matrix)
     say(PERMUTED)
-    permuted = _fit_permuted(setting, experiment)
+    permuted = _fit_permuted(setting, matrix)
     judged = measure(
         setting, {"control": control, "again": again, "shuffled": shuffled, "permuted": permuted}
     )
@@ -87,12 +87,9 @@ def run_controls(
     )
 
 
-def _fit_shuffled(setting: Setting, experiment: Experiment) -> Floats:
+def _fit_shuffled(setting: Setting, matrix: Matrix) -> Floats:
     """Return scores of the treatment with what it adds dealt to other rows of the same part."""
-    arms = {arm.name: arm for arm in experiment.arms}
-    matrix = build_arm_matrix(setting, arms[experiment.treatment])
-    control = arms[experiment.control].columns
-    added = np.flatnonzero([name not in control for name in matrix.columns])
+    added = np.flatnonzero(np.isin(matrix.columns, setting.experiment.added_columns))
 
     def shuffle(seed: int) -> RankerRows:
         values = matrix.values.copy()
@@ -103,10 +100,8 @@ def _fit_shuffled(setting: Setting, experiment: Experiment) -> Floats:
     return _fit_each_seed(setting, shuffle)
 
 
-def _fit_permuted(setting: Setting, experiment: Experiment) -> Floats:
+def _fit_permuted(setting: Setting, matrix: Matrix) -> Floats:
     """Return scores of the treatment trained and stopped on labels of other rows."""
-    arms = {arm.name: arm for arm in experiment.arms}
-    matrix = build_arm_matrix(setting, arms[experiment.treatment])
 
     def permute(seed: int) -> RankerRows:
         labels = setting.labels.copy()

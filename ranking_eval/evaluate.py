@@ -108,8 +108,7 @@ def _explain(setting: Setting, treatment: Trial) -> Mapping[str, ColumnImportanc
     experiment = setting.experiment
     if experiment.eval.ranker != "lightgbm":
         return {}
-    (arm,) = (arm for arm in experiment.arms if arm.name == experiment.treatment)
-    matrix = build_arm_matrix(setting, arm)
+    matrix = build_arm_matrix(setting, experiment.arm(experiment.treatment))
     return measure_importance(treatment.fit, matrix, setting.labels, setting.split.test)
 
 

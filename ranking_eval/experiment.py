@@ -87,6 +87,16 @@ class Experiment:
         if names[0] != self.control:
             raise EvaluationError.bad_arms(where, f"the first arm must be {self.control!r}")
 
+    def arm(self, name: str) -> Arm:
+        """Return the arm of this name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def added_columns(self) -> tuple[str, ...]:
+        """What the treatment has and control hasn't, in the treatment's order."""
+        known = set(self.arm(self.control).columns)
+        return tuple(name for name in self.arm(self.treatment).columns if name not in known)
+
     def ordered_columns(self, arm: Arm) -> tuple[str, ...]:
         """Return an arm's columns, those of control first and in control's order.
 

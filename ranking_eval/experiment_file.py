@@ -19,7 +19,7 @@ Paths are relative to the file. A column may be a pattern with ``*`` and ``?``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -150,8 +150,7 @@ def load_rows_and_arms(
 
 def choose_groups(spec: ExperimentSpec, experiment: Experiment) -> dict[str, tuple[str, ...]]:
     """Return the columns of each group among those that the treatment adds."""
-    control, treatment = (set(arm.columns) for arm in experiment.arms[:2])
-    added = [name for name in experiment.arms[1].columns if name in treatment - control]
+    added = experiment.added_columns
     return {name: _match(patterns, added, name) for name, patterns in spec.groups.items()}
 
 
@@ -170,7 +169,7 @@ def _in_order(spec: ExperimentSpec) -> list[tuple[str, ArmSpec]]:
     return [(role, spec.arms[role]) for role in ROLES if role in spec.arms]
 
 
-def _match(patterns: Iterable[str], names: list[str], where: str) -> tuple[str, ...]:
+def _match(patterns: Iterable[str], names: Sequence[str], where: str) -> tuple[str, ...]:
     """Return the names that match, each once, in the order of the patterns."""
     found: dict[str, None] = {}
     for pattern in patterns:

@@ -39,6 +39,7 @@ class Setting(NamedTuple):
     experiment: Experiment
     frames: Mapping[str, pa.Table]
     labels: Codes
+    requests: Codes
     split: Split
     folds: Folds
     judged: JudgedRows
@@ -94,6 +95,7 @@ def prepare(frame: Frame | Mapping[str, Frame], experiment: Experiment) -> Setti
         experiment,
         frames,
         labels,
+        read_codes(rows, c.REQUEST_ID),
         split,
         folds,
         judged,
@@ -112,8 +114,7 @@ def build_arm_matrix(setting: Setting, arm: Arm) -> Matrix:
 
 def rows_for(setting: Setting, matrix: Matrix) -> RankerRows:
     """Return what a ranker gets: these features, and what all arms share."""
-    requests = read_codes(setting.rows, c.REQUEST_ID)
-    return RankerRows(matrix, setting.labels, requests, setting.split)
+    return RankerRows(matrix, setting.labels, setting.requests, setting.split)
 
 
 def fit_arm(setting: Setting, arm: Arm, config: EvalConfig) -> Trial:

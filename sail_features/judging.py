@@ -151,11 +151,10 @@ def run_calibration(
 
 def group_columns(experiment: Experiment, config: SailConfig) -> dict[str, list[str]]:
     """Return the columns that the treatment adds, by the match feature that they belong to."""
-    arms = {arm.name: arm for arm in experiment.arms}
-    control = arms[experiment.control].columns
-    added = [n for n in arms[experiment.treatment].columns if n not in control]
     groups = {
-        feature.name: [n for n in added if n.rpartition("__")[2] in feature.columns]
+        feature.name: [
+            n for n in experiment.added_columns if n.rpartition("__")[2] in feature.columns
+        ]
         for feature in build_features(config.match, categories=True, interests=True)
     }
     return {name: columns for name, columns in groups.items() if columns}
