@@ -50,7 +50,7 @@ from sail_features.feast_plugin.engine.compute_plan import ComputePlan, RunTrans
 from sail_features.feast_plugin.engine.contents import CONTENT, ContentColumns, transform_once
 from sail_features.feast_plugin.engine.daily_sink import DailySink
 from sail_features.feast_plugin.spark_session import session_with
-from sail_features.feast_plugin.stores.parquet_files import absolute, is_remote
+from sail_features.feast_plugin.stores.parquet_files import absolute, folder_of, is_remote
 from sail_features.spark.newest import newest_by_key
 
 _COUNT: Final = "rows bigint"
@@ -183,7 +183,7 @@ class SailSparkComputeEngine(SparkComputeEngine):  # type: ignore[misc]
         if sink is None:
             _check_no_sink_wanted(view)
             return None
-        path = absolute(sink.path.removeprefix("file://"), str(self.repo_config.repo_path or "."))
+        path = absolute(sink.path.removeprefix("file://"), folder_of(self.repo_config))
         if is_remote(path):
             raise ConfigError.say(
                 f"view {view.name!r}",

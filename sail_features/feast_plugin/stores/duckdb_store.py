@@ -42,7 +42,12 @@ from sail_features.feast_plugin.stores.entity_frames import (
     since_1970_us,
 )
 from sail_features.feast_plugin.stores.join_plan import check_encoders, check_names, view_requests
-from sail_features.feast_plugin.stores.parquet_files import absolute, append_rows, write_folder
+from sail_features.feast_plugin.stores.parquet_files import (
+    absolute,
+    append_rows,
+    folder_of,
+    write_folder,
+)
 from sail_features.feast_plugin.stores.retrieval_job import SailRetrievalJob
 from sail_features.feast_plugin.stores.sources import Relation, is_local_parquet, open_relation
 
@@ -96,7 +101,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         JoinInputError
             The entity rows, a view's files or the names don't fit together.
         """
-        con, folder = _connect(config), _folder(config)
+        con, folder = _connect(config), folder_of(config)
         entities = read_entities(entity_df, con, folder)
         times = entities[timestamp := find_timestamp(entities)]
         requests = view_requests(feature_views, feature_refs, full_feature_names=full_feature_names)
@@ -141,7 +146,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     ) -> SailRetrievalJob:
         """Return the newest row of each key from ``start_date`` to ``end_date``, both included."""
         con = _connect(config)
-        relation = open_relation(con, data_source, _folder(config))
+        relation = open_relation(con, data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
         names = list(dict.fromkeys([*join_key_columns, *feature_name_columns, *times]))
         relation.check_has(names)
@@ -171,7 +176,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
     ) -> SailRetrievalJob:
         """Return all rows from ``start_date`` to ``end_date``, both included, as stored."""
         con = _connect(config)
-        relation = open_relation(con, data_source, _folder(config))
+        relation = open_relation(con, data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
         names = list(dict.fromkeys([*join_key_columns, *feature_name_columns, *times]))
         relation.check_has(names)
@@ -194,7 +199,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         JoinInputError
             The columns aren't the source's, or it is a pattern over partitions.
         """
-        folder, source = _folder(config), feature_view.batch_source
+        folder, source = folder_of(config), feature_view.batch_source
         if not is_local_parquet(source, folder):
             DuckDBOfflineStore.offline_write_batch(config, feature_view, table, progress)
             return
@@ -213,7 +218,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         """Add logged features to their folder, as new files."""
         rows = data if isinstance(data, pa.Table) else ds.dataset(data, format="parquet")
         destination = logging_config.destination
-        path = absolute(destination.path, _folder(config))
+        path = absolute(destination.path, folder_of(config))
         write_folder(rows, path, partition_by=destination.partition_by)
 
 
@@ -225,7 +230,7 @@ def _pull(
         con,
         sql,
         names,
-        folder=_folder(config),
+        folder=folder_of(config),
         staging=(store.staging_location, store.staging_location_endpoint_override),
     )
 
@@ -241,15 +246,11 @@ def _within(relation: Relation, column: str, start: datetime | None, end: dateti
     return " AND ".join(bounds) or "true"
 
 
-def _folder(config: RepoConfig) -> str:
-    return str(config.repo_path or ".")
-
-
 def _connect(config: RepoConfig) -> duckdb.DuckDBPyConnection:
     store = config.offline_store
     spill = store.temp_directory
     return open_database(
         memory_limit=store.memory_limit,
         threads=store.threads,
-        temp_directory=absolute(spill, _folder(config)) if spill else None,
+        temp_directory=absolute(spill, folder_of(config)) if spill else None,
     )

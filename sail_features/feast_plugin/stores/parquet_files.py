@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from feast.infra.offline_stores.file_source import FileSource
+from feast.repo_config import RepoConfig
 
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
 
@@ -30,6 +31,11 @@ _PATTERN: Final = frozenset("*?[")
 def is_remote(path: str) -> bool:
     """Tell ``s3://...`` and its like from paths of mounted files."""
     return "://" in path
+
+
+def folder_of(config: RepoConfig) -> str:
+    """Return the repository's folder, in which relative paths start."""
+    return str(config.repo_path or ".")
 
 
 def absolute(path: str, folder: str) -> str:

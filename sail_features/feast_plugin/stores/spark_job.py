@@ -18,7 +18,11 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 
 from sail_features.feast_plugin.stores.exact_frames import to_exact_frame
-from sail_features.feast_plugin.stores.parquet_files import absolute, replaced_when_complete
+from sail_features.feast_plugin.stores.parquet_files import (
+    absolute,
+    folder_of,
+    replaced_when_complete,
+)
 from sail_features.feast_plugin.stores.spark_entities import for_spark
 
 _EXISTS = "PATH_ALREADY_EXISTS"
@@ -103,7 +107,7 @@ class SailSparkRetrievalJob(SparkRetrievalJob):  # type: ignore[misc]  # Feast h
         return [path for path in sorted(super().to_remote_storage()) if path.endswith(".parquet")]
 
     def _write_folder(self, path: str, allow_overwrite: bool) -> None:
-        place = absolute(path, str(self._config.repo_path or "."))
+        place = absolute(path, folder_of(self._config))
         if os.path.exists(place) and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=place)
         with replaced_when_complete(place) as staged:

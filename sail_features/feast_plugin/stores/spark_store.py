@@ -38,7 +38,7 @@ from pyspark.sql import functions as f
 from sail_features.feast_plugin.spark_session import open_session
 from sail_features.feast_plugin.stores.entity_frames import since_1970_us
 from sail_features.feast_plugin.stores.join_plan import check_encoders, check_names, view_requests
-from sail_features.feast_plugin.stores.parquet_files import absolute, append_rows
+from sail_features.feast_plugin.stores.parquet_files import absolute, append_rows, folder_of
 from sail_features.feast_plugin.stores.spark_entities import read_entities
 from sail_features.feast_plugin.stores.spark_job import SailSparkRetrievalJob
 from sail_features.feast_plugin.stores.spark_plan import plan_join
@@ -91,7 +91,7 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
         JoinInputError
             The entity rows, a view's source or the names don't fit together.
         """
-        spark, folder = _session(config), _folder(config)
+        spark, folder = _session(config), folder_of(config)
         entities = read_entities(spark, entity_df, folder)
         requests = view_requests(feature_views, feature_refs, full_feature_names=full_feature_names)
         check_names(entities.names, requests)
@@ -123,7 +123,7 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
         end_date: datetime,
     ) -> SailSparkRetrievalJob:
         """Return the newest row of each key from ``start_date`` to ``end_date``, both included."""
-        relation = open_relation(_session(config), data_source, _folder(config))
+        relation = open_relation(_session(config), data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
         names = list(dict.fromkeys([*join_key_columns, *feature_name_columns, *times]))
         relation.check_has([*names, *times])
@@ -152,7 +152,7 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
 
         Without ``feature_name_columns``, it gives all columns under their own names, as in Feast.
         """
-        relation = open_relation(_session(config), data_source, _folder(config))
+        relation = open_relation(_session(config), data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
         asked = [*join_key_columns, *feature_name_columns, *times]
         relation.check_has(asked)
@@ -181,13 +181,13 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
             _session(config)
             SparkOfflineStore.offline_write_batch(config, feature_view, table, progress)
             return
-        append_rows(table, absolute(source.path, _folder(config)))
+        append_rows(table, absolute(source.path, folder_of(config)))
         if progress:
             progress(table.num_rows)
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Raise where a source can't be read."""
-        open_relation(_session(config), data_source, _folder(config))
+        open_relation(_session(config), data_source, folder_of(config))
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
@@ -219,7 +219,3 @@ def _within(
 
 def _session(config: RepoConfig) -> Any:
     return open_session(config.offline_store.spark_conf)
-
-
-def _folder(config: RepoConfig) -> str:
-    return str(config.repo_path or ".")
