@@ -154,6 +154,9 @@ class SparkConfig(Section):
     """Hash buckets of users that the feature jobs work on, each by one task."""
     keep_user_events: bool = False
     """Keep events by user, sorted, beside the tables: space for the match job's time."""
+    item_vectors: Literal["shared", "bucketed"] = "shared"
+    """How the match job's tasks read vectors: one memory-mapped file of all items, or, where
+    no machine's memory holds that, a file a bucket, joined by Spark in every run."""
     gpu: GpuConfig = GpuConfig()
     conf: dict[str, str] = Field(default_factory=dict)
 

@@ -11,7 +11,7 @@ or input (nothing long was started), 75 failed for a passing reason: try again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
 MAX_IDS_SHOWN = 5
@@ -197,6 +197,15 @@ class InputError(SailError, ValueError):
             where,
             f"no column {column!r}; it has {', '.join(existing) or 'no columns'}",
             hint=f"add {column!r}, or name the column that holds it in mapping.yaml",
+        )
+
+    @classmethod
+    def not_encoded(cls, encoder_id: str) -> Self:
+        """Build the error for a table of vectors that has none of an encoder."""
+        return cls.say(
+            "item_embedding",
+            f"holds no vector of encoder {encoder_id!r}",
+            hint="run `sail-features encode` with this configuration",
         )
 
     @classmethod
@@ -410,6 +419,23 @@ class ModelError(SailError, ValueError):
             f"can't be loaded: {reason}",
             hint="give a folder with config.json and *.safetensors, or a Hugging Face id "
             "that is in the local cache",
+        )
+
+
+class TrainingError(SailError, RuntimeError):
+    """A training run can't go on."""
+
+    @classmethod
+    def not_finite(
+        cls, step: int, objective: str, losses: Mapping[str, float], folder: object
+    ) -> Self:
+        """Build the error for a loss or a gradient that is NaN or infinite."""
+        found = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        return cls.say(
+            f"step {step}, data set {objective!r}",
+            f"the loss or its gradient isn't finite ({found}); batch and weights are in {folder}",
+            hint="lower learning_rate or clip_norm, or use float32, and run again from the "
+            "last checkpoint in a folder of its own",
         )
 
 

@@ -6,6 +6,7 @@ so that a later change reaches no earlier row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from sail_features import columns as c
+from sail_features.derived import mark_used
 from sail_features.embeddings import EmbeddingTable
 from sail_features.history import ids_of
-from sail_features.manifest import sha256_of
+from sail_features.manifest import Manifest, sha256_of
 from sail_features.tables import TableStore
 
 
@@ -32,18 +34,25 @@ def derive_item_categories(
     vectors : folder of ``table``, from `sail_features.item_vectors.derive_item_vectors`.
     """
     parts = store.covering("items", as_of)
-    files = [path for path in store.files(parts) if c.CATEGORY in pq.read_schema(path).names]
+    files = files_with_categories(store, parts)
     if not files:
         return None
     key = sha256_of([[m.fingerprint for m in parts], vectors.name])[:16]
     path = vectors.parent / f"item_category-{key}.npy"
-    if not path.is_file():
+    if path.is_file():
+        mark_used(path)
+    else:
         names = [c.ITEM_ID, c.EVENT_TIMESTAMP, c.CATEGORY]
         rows = pa.concat_tables([pq.read_table(file, columns=names) for file in files])
         with path.with_suffix(".unfinished").open("wb") as unfinished:
             np.save(unfinished, categories_of(rows, table), allow_pickle=False)
         path.with_suffix(".unfinished").rename(path)
     return path if bool((open_item_categories(path) >= 0).any()) else None
+
+
+def files_with_categories(store: TableStore, items: Sequence[Manifest]) -> list[str]:
+    """Return the files of these partitions of ``items`` that have the column at all."""
+    return [path for path in store.files(items) if c.CATEGORY in pq.read_schema(path).names]
 
 
 def categories_of(rows: pa.Table, table: EmbeddingTable) -> NDArray[np.int64]:

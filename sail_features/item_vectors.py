@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sail_features import columns as c
+from sail_features.derived import DERIVED, mark_used
 from sail_features.embeddings import (
     META_NAME,
     EmbeddingTable,
@@ -26,8 +27,6 @@ from sail_features.embeddings import (
 from sail_features.errors import InputError
 from sail_features.manifest import sha256_of
 from sail_features.tables import TableStore
-
-DERIVED = "_derived"
 
 
 def derive_item_vectors(
@@ -57,7 +56,7 @@ def derive_item_vectors(
     key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo_seed, dim])[:16]
     folder = store.root / DERIVED / f"item_vectors-{key}"
     if (folder / META_NAME).is_file():
-        return folder
+        return mark_used(folder)
     table = build_embedding_table(store.read("item_embedding", as_of), encoder_id)
     if placebo_seed is not None:
         table = table.permuted(placebo_seed)
@@ -74,11 +73,7 @@ def build_embedding_table(rows: pa.Table, encoder_id: str) -> EmbeddingTable:
     """Return the newest vector of each item from rows of ``item_embedding``."""
     rows = rows.filter(pc.equal(rows[c.ENCODER_ID], encoder_id))
     if not rows.num_rows:
-        raise InputError.say(
-            "item_embedding",
-            f"holds no vector of encoder {encoder_id!r}",
-            hint="run `sail-features encode` with this configuration",
-        )
+        raise InputError.not_encoded(encoder_id)
     rows = rows.sort_by([(c.ITEM_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
     ids = rows[c.ITEM_ID].to_numpy()
     ids = ids.astype(np.str_) if ids.dtype == object else ids

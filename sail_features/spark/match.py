@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from sail_features.config import SailConfig
+from sail_features.derived import prune_derived
 from sail_features.history import HistoryWindow
 from sail_features.manifest import Manifest
 from sail_features.match.block import MatchFeature
@@ -57,12 +58,14 @@ def run_match(
         Nothing to fit edges on before ``fit_until``.
     """
     table = (USER_ITEM_MATCH if placebo_seed is None else USER_ITEM_MATCH_PLACEBO).name
-    source = read_source(spark, store, config, as_of=as_of, since=since, placebo_seed=placebo_seed)
     impressions = read_partitions(spark, store, store.covering("impressions", as_of))
     asked = rows_to_match(impressions, since, config.history)
+    source = read_source(
+        spark, store, config, asked, as_of=as_of, since=since, placebo_seed=placebo_seed
+    )
     bins = config.match.histogram_bins
     if fit_until is None:
-        edges = earlier_edges(store, table, as_of, source.encoder_id, bins)
+        edges = earlier_edges(store, table, as_of, source.items.encoder_id, bins)
     else:
         edges = fit_on_early_rows(fit_until, asked, source, config)
     settings = settings_of(config, source, edges) | {"placebo_seed": placebo_seed}
@@ -72,6 +75,8 @@ def run_match(
         features = source.features(config.match, edges.values)
         write_features(asked, source, edges, features, config, partition)
         partition.lineage.update(placebo_seed=placebo_seed)
+    source.items.discard()
+    prune_derived(store.root)
     return store.latest(table, as_of)
 
 
@@ -82,7 +87,7 @@ def settings_of(config: SailConfig, source: MatchSource, edges: Edges) -> dict[s
         "match": config.match.model_dump(mode="json"),
         "buckets": config.spark.buckets,
         "keep_user_events": config.spark.keep_user_events,
-        "encoder_id": source.encoder_id,
+        "encoder_id": source.items.encoder_id,
         "histogram_edges": edges.values,
         "trained_until": _iso(edges.trained_until),
     }
@@ -99,18 +104,17 @@ def write_features(
     """Compute the features of the rows asked into a staged partition, and state their lineage."""
     feature_set = feature_set_id(features, config.match.dim)
     task = MatchTask(
-        source.vectors,
-        source.categories,
+        source.items,
         source.runs,
         features,
         HistoryWindow.from_config(config.history),
-        RowLineage(partition.created, feature_set, source.encoder_id, edges.trained_until),
+        RowLineage(partition.created, feature_set, source.items.encoder_id, edges.trained_until),
         partition.folder,
     )
     write_matches(stream_of(asked, source, config), task, partition)
     partition.lineage.update(
-        encoder_id=source.encoder_id,
-        dim=source.dim,
+        encoder_id=source.items.encoder_id,
+        dim=source.items.dim,
         feature_set_id=feature_set,
         features={feature.name: feature.version for feature in features},
         histogram_bins=config.match.histogram_bins,

@@ -41,7 +41,8 @@ def run_match_candidates(
     """
     table, as_of = USER_ITEM_CANDIDATE.name, candidates.as_of
     trained_on = store.latest(USER_ITEM_MATCH.name, as_of)
-    source = read_source(spark, store, config, as_of=as_of)
+    asked = _asked(spark, candidates)
+    source = read_source(spark, store, config, asked, as_of=as_of)
     edges = Edges.of(trained_on)
     features = source.features(config.match, edges.values)
     settings = settings_of(config, source, edges)
@@ -49,7 +50,8 @@ def run_match_candidates(
     _check_same(trained_on, settings, feature_set)
     inputs = (*source.inputs, trained_on.as_input(), candidates.as_input())
     with store.replace_partition(table, as_of, inputs=inputs, config=settings) as partition:
-        write_features(_asked(spark, candidates), source, edges, features, config, partition)
+        write_features(asked, source, edges, features, config, partition)
+    source.items.discard()
     return store.latest(table, as_of)
 
 

@@ -61,7 +61,7 @@ def fit_on_early_rows(
     """
     early = asked.where(f.col(c.EVENT_TIMESTAMP) < f.lit(until))
     stream = stream_of(early, source, config, source.past.before(until))
-    task = CountTask(source.vectors, source.runs, HistoryWindow.from_config(config.history))
+    task = CountTask(source.items, source.runs, HistoryWindow.from_config(config.history))
     parts = stream.mapInArrow(task, COUNTED).toArrow()["counts"]
     counts = np.sum([part.values.to_numpy() for part in parts], axis=0)
     return Edges(fit_edges(counts, config.match.histogram_bins), until)

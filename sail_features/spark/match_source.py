@@ -13,14 +13,13 @@ from pyspark.sql import functions as f
 from sail_features import columns as c
 from sail_features.config import HistoryConfig, MatchConfig, SailConfig
 from sail_features.encoders.catalogue import build_encoder
-from sail_features.item_categories import derive_item_categories
-from sail_features.item_vectors import derive_item_vectors, open_item_vectors
 from sail_features.manifest import InputRef, Manifest
 from sail_features.match.block import MatchFeature
 from sail_features.match.events import event_types_of
 from sail_features.match.family import build_features
 from sail_features.schemas import USER_INTEREST
 from sail_features.spark.inputs import read_told, read_unclicked
+from sail_features.spark.match_items import ItemFiles, bucket_items, share_items
 from sail_features.spark.match_stream import Past, build_stream
 from sail_features.spark.mined import mined_interests
 from sail_features.spark.user_events import keep_runs
@@ -35,21 +34,14 @@ class MatchSource:
     ----------
     past : what rows may look back on, but for what is kept by user.
     runs : folders of the feedback that is kept by user.
-    vectors, categories : the memory-mapped files; no categories where no item has one.
+    items : the vectors and categories.
     inputs : the partitions that all this was read from.
     """
 
     past: Past
     runs: tuple[Path, ...]
-    vectors: Path
-    categories: Path | None
-    encoder_id: str
+    items: ItemFiles
     inputs: tuple[InputRef, ...]
-
-    @property
-    def dim(self) -> int:
-        """How many numbers of each vector are compared."""
-        return open_item_vectors(self.vectors).dim
 
     def features(
         self, config: MatchConfig, edges: tuple[float, ...] | None
@@ -58,7 +50,7 @@ class MatchSource:
         return build_features(
             config,
             edges,
-            categories=self.categories is not None,
+            categories=self.items.has_categories,
             interests=self.past.interests is not None,
         )
 
@@ -67,12 +59,13 @@ def read_source(
     spark: SparkSession,
     store: TableStore,
     config: SailConfig,
+    asked: DataFrame,
     *,
     as_of: datetime,
     since: datetime | None = None,
     placebo_seed: int | None = None,
 ) -> MatchSource:
-    """Read what rows in [since, as_of) are matched with.
+    """Read what the rows asked, in [since, as_of), are matched with.
 
     Raises
     ------
@@ -89,22 +82,21 @@ def read_source(
     interests = mined_interests(spark, store, encoder_id, as_of)
     if interests is not None:
         parts[USER_INTEREST.name] = store.covering(USER_INTEREST.name, as_of)
-    vectors = derive_item_vectors(
-        store, encoder_id, as_of, placebo_seed=placebo_seed, dim=config.match.dim
-    )
-    past = Past(None, None, interests)
+    past = _read_past(spark, store, config, parts, since, interests)
+    if config.spark.item_vectors == "shared":
+        items = share_items(store, config, encoder_id, as_of, placebo_seed)
+    else:
+        named = [rows for rows in (asked, past.told, past.unclicked) if rows is not None]
+        items = bucket_items(spark, store, config, encoder_id, parts, named, placebo_seed)
     runs: tuple[Path, ...] = ()
     if config.spark.keep_user_events:
         types = event_types_of(build_features(config.match))
         runs = keep_runs(spark, store, config, parts["events"], parts["impressions"], types)
-    else:
-        past = _read_past(spark, store, config, parts, since, interests)
+        past = Past(None, None, interests)
     return MatchSource(
         past=past,
         runs=runs,
-        vectors=vectors,
-        categories=derive_item_categories(store, vectors, open_item_vectors(vectors), as_of),
-        encoder_id=encoder_id,
+        items=items,
         inputs=tuple(m.as_input() for manifests in parts.values() for m in manifests),
     )
 

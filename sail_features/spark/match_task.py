@@ -15,8 +15,6 @@ from pyspark.sql import DataFrame
 
 from sail_features import columns as c
 from sail_features.history import HistoryWindow, times_of, to_us, us_of
-from sail_features.item_categories import open_item_categories
-from sail_features.item_vectors import open_item_vectors
 from sail_features.match.block import MatchFeature
 from sail_features.match.family import columns_of
 from sail_features.match.frame import answers_of
@@ -24,6 +22,7 @@ from sail_features.match.kernel import MatchResult
 from sail_features.match.stream import count_similarities, iter_match_tables
 from sail_features.schemas import TIMESTAMP
 from sail_features.spark.bucket_files import bucket_of_task, write_bucket, write_buckets
+from sail_features.spark.match_items import ItemFiles
 from sail_features.spark.user_events import iter_run
 from sail_features.tables import StagedPartition
 
@@ -69,15 +68,14 @@ class MatchTask:
 
     Parameters
     ----------
-    vectors, categories : the memory-mapped files to read.
+    items : the vectors and categories.
     runs : folders of the feedback that is kept by user.
     features, window : see `sail_features.match.kernel.compute_match`.
     lineage : what each row says of its making.
     folder : of the staged partition, on a file system that all machines mount.
     """
 
-    vectors: Path
-    categories: Path | None
+    items: ItemFiles
     runs: tuple[Path, ...]
     features: tuple[MatchFeature, ...]
     window: HistoryWindow
@@ -87,12 +85,13 @@ class MatchTask:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the file, and tell which bucket's it is."""
         numba.set_num_threads(1)  # a task is one core
+        vectors, categories = self.items.open(bucket_of_task())
         tables = iter_match_tables(
             batches,
-            open_item_vectors(self.vectors),
+            vectors,
             self.features,
             self.window,
-            category=None if self.categories is None else open_item_categories(self.categories),
+            category=categories,
             runs=[iter_run(run, bucket_of_task()) for run in self.runs],
         )
         return write_bucket(map(self.lineage.add_to, tables), self.folder, REPEATING)
@@ -109,7 +108,7 @@ class MatchTask:
 class CountTask:
     """Counts the similarities of a bucket's stream, for the edges of the histogram."""
 
-    vectors: Path
+    items: ItemFiles
     runs: tuple[Path, ...]
     window: HistoryWindow
 
@@ -117,7 +116,7 @@ class CountTask:
         """Return the counts as one row."""
         counts = count_similarities(
             batches,
-            open_item_vectors(self.vectors),
+            self.items.open(bucket_of_task())[0],
             self.window,
             runs=[iter_run(run, bucket_of_task()) for run in self.runs],
         )

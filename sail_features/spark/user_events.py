@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from sail_features import columns as c
 from sail_features.config import SailConfig
-from sail_features.item_vectors import DERIVED
+from sail_features.derived import DERIVED, mark_used
 from sail_features.manifest import Manifest, sha256_of
 from sail_features.spark.bucket_files import path_of_bucket, write_bucket, write_buckets
 from sail_features.spark.inputs import read_told, read_unclicked
@@ -70,7 +70,9 @@ def iter_run(folder: Path, bucket: int) -> Iterator[pa.RecordBatch]:
 
 def _keep(root: Path, run: DataFrame, key: list[object]) -> Path:
     folder = root / DERIVED / f"user_events-{sha256_of(key)[:16]}"
-    if not folder.is_dir():
+    if folder.is_dir():
+        mark_used(folder)
+    else:
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import timedelta
 
@@ -281,6 +282,43 @@ def test_events_kept_by_user_change_no_bit(spark, world, encoded):
         assert without_lineage(encoded.read(TABLE)).equals(expected)
 
 
+@pytest.mark.parametrize("keep", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_vectors_joined_to_buckets_change_no_bit(spark, encoded, keep):
+    shared = keeping(3) if keep else worlds.with_buckets(3)
+    bucketed = shared.spark.model_copy(update={"item_vectors": "bucketed"})
+    for seed in (None, 1):
+        table = TABLE if seed is None else f"{TABLE}_placebo"
+        found = []
+        for section in (shared.spark, bucketed):
+            config = shared.model_copy(update={"spark": section})
+            run = run_match(
+                spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL, placebo_seed=seed
+            )
+            found.append((run.lineage, without_lineage(encoded.read(table))))
+        assert found[0][0] == found[1][0]
+        assert found[0][1].equals(found[1][1])
+    assert not list((encoded.root / "_derived").glob("bucket_items-*"))
+
+
+@pytest.mark.slow
+def test_vectors_joined_to_buckets_without_categories_or_any_vector(spark, world, store):
+    """More buckets than users: some have no vector at all."""
+    items = world.items.drop_columns([c.CATEGORY])
+    dataclasses.replace(world, items=items).publish(store)
+    shared = worlds.with_buckets(40)
+    section = shared.spark.model_copy(update={"item_vectors": "bucketed"})
+    bucketed = shared.model_copy(update={"spark": section})
+    with pytest.raises(MissingTableError, match="sail-features encode"):
+        run_match(spark, store, bucketed, as_of=AS_OF)
+    run_encode(spark, store, CONFIG, as_of=AS_OF)
+    found = []
+    for config in (shared, bucketed):
+        run_match(spark, store, config, as_of=AS_OF)
+        rows = store.read(TABLE).sort_by([(name, "ascending") for name in c.PAIR])
+        found.append(rows.drop_columns([c.CREATED]))
+    assert found[0].equals(found[1])
+
+
 def test_next_night_sorts_only_what_is_new(spark, world, store):
     """The rows are those of a run that keeps nothing."""
 
@@ -295,7 +333,7 @@ def test_next_night_sorts_only_what_is_new(spark, world, store):
 
     def runs() -> dict[str, int]:
         found = (store.root / "_derived").glob("user_events-*")
-        return {path.name: path.stat().st_mtime_ns for path in found}
+        return {path.name: [file.stat().st_mtime_ns for file in path.iterdir()] for path in found}
 
     worlds.publish(store, "items", world.items, as_of=at(14))
     publish(14, None)
