@@ -148,8 +148,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         con = _connect(config)
         relation = open_relation(con, data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
-        names = list(dict.fromkeys([*join_key_columns, *feature_name_columns, *times]))
-        relation.check_has(names)
+        names = relation.pick(join_key_columns, feature_name_columns, times)
         columns = list(map(identifier, names))
         if not join_key_columns:
             columns.append(f"{literal(DUMMY_ENTITY_VAL)} AS {identifier(DUMMY_ENTITY_ID)}")
@@ -178,8 +177,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         con = _connect(config)
         relation = open_relation(con, data_source, folder_of(config))
         times = [name for name in (timestamp_field, created_timestamp_column) if name]
-        names = list(dict.fromkeys([*join_key_columns, *feature_name_columns, *times]))
-        relation.check_has(names)
+        names = relation.pick(join_key_columns, feature_name_columns, times)
         where = _within(relation, timestamp_field, start_date, end_date)
         columns = ", ".join(map(identifier, names))
         sql = f"SELECT {columns} FROM {relation.sql} WHERE {where}"  # noqa: S608

@@ -100,9 +100,9 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
             self.to_arrow(validation_reference=validation_reference, timeout=timeout)
         )
 
-    def read_batches(self) -> pa.RecordBatchReader:
-        """Run the query; return the rows in batches, before any on-demand view."""
-        answers = self._con.cursor().execute(self._sql).to_arrow_reader(ROWS_A_BATCH)
+    def read_batches(self, rows: int = ROWS_A_BATCH) -> pa.RecordBatchReader:
+        """Run the query; return at most so many rows a batch, before any on-demand view."""
+        answers = self._con.cursor().execute(self._sql).to_arrow_reader(rows)
         if self._entities is None:
             schema = pa.schema(
                 field.with_name(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -32,6 +32,23 @@ class Relation:
         missing = [column for column in columns if column not in self.schema.names]
         if missing:
             raise JoinInputError.not_in_source(self.name, missing, self.schema.names)
+
+    def pick(
+        self, keys: Sequence[str], features: Sequence[str], times: Sequence[str]
+    ) -> list[str]:
+        """Return the columns that Feast asks for; no features at all mean every column.
+
+        That is how Feast's engines ask on behalf of a transformation, which computes its
+        view's features from columns that the view doesn't name.
+
+        Raises
+        ------
+        JoinInputError
+            One of them isn't there.
+        """
+        names = [*keys, *(features or self.schema.names), *times]
+        self.check_has(names)
+        return list(dict.fromkeys(names))
 
     def microseconds(self, column: str) -> str:
         """Return SQL of a time column as microseconds since 1970; without a zone it is UTC."""
