@@ -32,8 +32,8 @@ demo: install  ## The whole way and its lift: make demo [DATA=../shared/data/onl
 	$(BIN)/sail-features demo --data $(DATA)
 
 .PHONY: test
-test: install  ## The tests, without the slow ones
-	$(BIN)/pytest -m 'not slow'
+test: install  ## The tests, without the slow ones, in two processes of whole files
+	$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile
 
 .PHONY: fmt
 fmt: install  ## Format the code

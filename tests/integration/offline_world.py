@@ -52,6 +52,14 @@ def write_views(folder: Path) -> None:
     write(folder, "weather", [stamped(1, degrees=5.0), stamped(3, degrees=7.0)])
 
 
+MAPPED_STAMPS = {
+    "timestamp_field": "held_at",
+    "created_timestamp_column": "known_at",
+    "field_mapping": {"event_timestamp": "held_at", "available_at": "known_at"},
+}
+"""A source that names its times by what its columns are mapped to, as Feast lets it."""
+
+
 def open_store(folder: Path, kind: str, **settings: Any) -> FeatureStore:
     """Open a feature store with one kind of offline store."""
     config = RepoConfig(

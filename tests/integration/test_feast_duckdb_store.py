@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from inspect import getsource
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from offline_world import (
     DEGREES_THEN,
     FEATURES,
     ITEM,
+    MAPPED_STAMPS,
     MATCHES_THEN,
     PRICES_THEN,
     USER,
@@ -49,6 +50,7 @@ from sail_features.feast_plugin.stores.duckdb_store import SailDuckDBOfflineStor
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
 
 STORE = "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore"
+TIMES = [time.to_pydatetime() for time in ASKED["event_timestamp"]]
 
 
 def view(name: str, entities: list[Entity], fields: dict[str, Any], **more: Any) -> FeatureView:
@@ -122,6 +124,30 @@ def test_full_names_and_mapped_keys(store: FeatureStore) -> None:
     joined = store.get_historical_features(asked, service, full_feature_names=True).to_arrow()
     assert joined["own__price"].to_pylist() == [None]
     assert joined["shown__price"].to_pylist() == [BIG]
+
+
+def test_times_may_be_named_as_they_are_mapped(store: FeatureStore) -> None:
+    source = FileSource(name="mapped", path="prices.parquet", **MAPPED_STAMPS)
+    price = Field(name="price", dtype=Int64)
+    store.apply(
+        [FeatureView(name="mapped", entities=[ITEM], schema=[price], source=source, ttl=PRICES.ttl)]
+    )
+    joined = store.get_historical_features(ASKED, ["mapped:price"]).to_arrow()
+    assert joined["price"].to_pylist() == PRICES_THEN
+
+
+def test_times_of_several_zones_are_taken_where_configured(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    zone = timezone(timedelta(hours=-8))
+    times = [time.astimezone(zone) if place else time for place, time in enumerate(TIMES)]
+    frame = ASKED.assign(event_timestamp=pd.Series(times, dtype=object))
+    with pytest.raises(JoinInputError, match="mixes time zones"):
+        store.get_historical_features(frame, FEATURES)
+    lenient = open_store(tmp_path, STORE, mixed_zones="utc")
+    joined = lenient.get_historical_features(frame, FEATURES).to_arrow()
+    assert joined["price"].to_pylist() == PRICES_THEN
+    assert joined["event_timestamp"].to_pylist() == TIMES
 
 
 def test_on_demand_views_are_computed(store: FeatureStore, tmp_path: Path) -> None:
@@ -234,10 +260,11 @@ def registry(store: FeatureStore) -> BaseRegistry:
         (ASKED.drop(columns="event_timestamp"), "no column 'event_timestamp'"),
         (ASKED.assign(item_id=1), "int64, but string in the source of view 'prices'"),
         (ASKED.rename(columns={"label": "price"}), "more than once: price"),
+        (None, "expected rows to join features to"),
     ],
 )
 def test_bad_entity_frames_are_refused_before_the_join(
-    store: FeatureStore, frame: pd.DataFrame, message: str
+    store: FeatureStore, frame: pd.DataFrame | None, message: str
 ) -> None:
     with pytest.raises(JoinInputError, match=message):
         store.get_historical_features(frame, FEATURES)

@@ -39,6 +39,7 @@ from offline_world import (
     DEGREES_THEN,
     FEATURES,
     ITEM,
+    MAPPED_STAMPS,
     MATCHES_THEN,
     PRICES_THEN,
     USER,
@@ -53,6 +54,7 @@ from point_in_time import Asked, Row, answer
 from pyspark.sql import DataFrame, SparkSession
 
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
+from sail_features.feast_plugin.stores.spark_store import SailSparkOfflineStore
 
 SPARK = "sail_features.feast_plugin.stores.spark_store.SailSparkOfflineStore"
 DUCKDB = "sail_features.feast_plugin.stores.duckdb_store.SailDuckDBOfflineStore"
@@ -267,6 +269,15 @@ def test_full_names_and_mapped_keys(store: FeatureStore) -> None:
     assert joined["row_number"].to_pylist() == [-1]
 
 
+def test_times_may_be_named_as_they_are_mapped(store: FeatureStore, tmp_path: Path) -> None:
+    source = SparkSource(
+        name="mapped", path=f"{tmp_path}/prices.parquet", file_format="parquet", **MAPPED_STAMPS
+    )
+    store.apply([view(source, [ITEM], {"price": Int64}, ttl=timedelta(hours=2))])
+    joined = store.get_historical_features(ASKED, ["mapped:price"]).to_arrow()
+    assert joined["price"].to_pylist() == PRICES_THEN
+
+
 def test_computed_view_without_a_sink_is_computed(store: FeatureStore, tmp_path: Path) -> None:
     query = f"SELECT * FROM parquet.`{tmp_path}/prices.parquet`"  # noqa: S608
     doubled = BatchFeatureView(
@@ -303,6 +314,26 @@ def test_pushed_rows_are_added(store: FeatureStore, tmp_path: Path) -> None:
     store.write_to_offline_store("prices", pd.DataFrame([stamped(6, item_id="7", price=BIG)]))
     joined = store.get_historical_features(entity_frame(("1", "7", 7)), ["prices:price"])
     assert joined.to_arrow()["price"].to_pylist() == [BIG]
+
+
+def test_pandas_rows_are_added_to_a_spark_source(store: FeatureStore, tmp_path: Path) -> None:
+    folder = tmp_path / "pushed"
+    folder.mkdir()
+    write(folder, "first", [stamped(1, item_id="1", price=BIG, tags=["new"])])
+    source = spark_source("pushed", path=str(folder), file_format="parquet")
+    store.apply([view(source, [ITEM], {"price": Int64})])
+    rows = pd.DataFrame([stamped(6, item_id="7", price=BIG, tags=None)])
+    with pytest.raises(JoinInputError, match="got columns price, expected item_id, price, tags"):
+        SailSparkOfflineStore.offline_write_batch(
+            store.config,
+            store.get_feature_view("pushed"),
+            pa.Table.from_pandas(rows[["price"]]),
+            None,
+        )
+    store.write_to_offline_store("pushed", rows)
+    asked = entity_frame(("1", "7", 7), ("1", "1", 7))
+    joined = store.get_historical_features(asked, ["pushed:price"])
+    assert joined.to_arrow()["price"].to_pylist() == [BIG, BIG]
 
 
 @pytest.mark.parametrize(

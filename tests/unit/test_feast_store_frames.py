@@ -12,7 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sail_features.feast_plugin.stores.database import open_database
-from sail_features.feast_plugin.stores.entity_frames import find_timestamp, key_as, read_entities
+from sail_features.feast_plugin.stores.entity_frames import (
+    MixedZones,
+    find_timestamp,
+    key_as,
+    read_entities,
+)
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -26,9 +31,9 @@ TABLE = pa.table(
 )
 
 
-def read(frame: object, folder: str = ".") -> pa.Table:
+def read(frame: object, folder: str = ".", *, mixed_zones: MixedZones = "raise") -> pa.Table:
     with open_database() as con:
-        return read_entities(frame, con, folder)
+        return read_entities(frame, con, folder, mixed_zones=mixed_zones)
 
 
 def test_frame_table_query_and_files_are_the_same_rows(tmp_path: Path) -> None:
@@ -80,6 +85,30 @@ def test_mixed_zones_are_refused(other: datetime) -> None:
     frame = pd.DataFrame({"event_timestamp": pd.Series([NOON, other], dtype=object)})
     with pytest.raises(JoinInputError, match="mixes time zones"):
         read(frame)
+
+
+def test_mixed_zones_may_be_taken_as_the_moments_that_they_are() -> None:
+    later = NOON.astimezone(timezone(timedelta(hours=1))) + timedelta(minutes=1)
+    times = pd.Series([NOON, later, pd.NaT], dtype=object)
+    frame = pd.DataFrame({"user_id": ["a", "b", None], "event_timestamp": times})
+    rows = read(frame, mixed_zones="utc")
+    assert rows["event_timestamp"].to_pylist() == [NOON, later, None]
+    assert rows["event_timestamp"].type.tz == "UTC"
+    assert rows["user_id"].to_pylist() == ["a", "b", None]
+    assert frame["event_timestamp"][1].tzinfo == later.tzinfo
+
+
+@pytest.mark.parametrize("other", [NOON.replace(tzinfo=None), "2020-01-01"])
+def test_times_without_a_zone_beside_others_are_always_refused(other: object) -> None:
+    times = pd.Series([NOON, other], dtype=object)
+    with pytest.raises(JoinInputError, match="mixes time zones"):
+        read(pd.DataFrame({"event_timestamp": times}), mixed_zones="utc")
+
+
+def test_missing_times_are_no_zone_of_their_own() -> None:
+    times = pd.Series([NOON, pd.NaT], dtype=object)
+    rows = read(pd.DataFrame({"event_timestamp": times}))
+    assert rows["event_timestamp"].to_pylist() == [NOON, None]
 
 
 @pytest.mark.parametrize("frame", [None, [1, 2], 3])

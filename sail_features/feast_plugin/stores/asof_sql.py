@@ -35,7 +35,8 @@ class ViewRead:
     the column of `ENTITIES` that it equals; ``held`` and ``created`` are its times in
     microseconds as SQL; ``features`` are its columns, in the order of the result;
     ``known_when_held`` says that every row was created the moment it held; ``wide``,
-    that features take more than a few bytes a row.
+    that features take more than a few bytes a row; ``apart``, that they are held
+    elsewhere, by the ``rowid`` of the table that ``relation`` is.
     """
 
     relation: str
@@ -46,6 +47,12 @@ class ViewRead:
     ttl: timedelta | None
     known_when_held: bool
     wide: bool
+    apart: bool = False
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """SQL of what the join carries."""
+        return ("rowid",) if self.apart else tuple(map(identifier, self.features))
 
 
 def identifier(name: str) -> str:
@@ -104,9 +111,7 @@ def join_sql(reads: Sequence[ViewRead], *, cut_at_created: bool) -> str:
 def visible_rows_sql(read: ViewRead, *, cut_at_created: bool) -> str:
     """Return the query of the rows that can be an answer, with ``known_us`` from when on."""
     keys = [f"{identifier(key)} AS key_{place}" for place, (key, _) in enumerate(read.keys)]
-    features = [
-        f"{identifier(name)} AS feature_{place}" for place, name in enumerate(read.features)
-    ]
+    features = [f"{answer} AS feature_{place}" for place, answer in enumerate(read.answers)]
     known = f"greatest({read.held}, {read.created})" if cut_at_created else read.held
     columns = [
         *keys,
@@ -147,7 +152,7 @@ def _asof_join(place: int, read: ViewRead) -> str:
 def _answers(place: int, read: ViewRead) -> list[str]:
     """Return the columns of a view, null where the row that was found is too old."""
     view = f"view_{place}"
-    columns = [f"{view}.feature_{number}" for number in range(len(read.features))]
+    columns = [f"{view}.feature_{number}" for number in range(len(read.answers))]
     if read.ttl:
         lived_us = read.ttl // timedelta(microseconds=1)
         fresh = f"asked.asked_us - {view}.held_us <= {lived_us}"

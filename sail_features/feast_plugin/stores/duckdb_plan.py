@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -14,6 +15,18 @@ from sail_features.feast_plugin.stores.entity_frames import find_timestamp, key_
 from sail_features.feast_plugin.stores.join_errors import JoinInputError
 from sail_features.feast_plugin.stores.join_plan import ViewRequest
 from sail_features.feast_plugin.stores.sources import Relation, open_relation
+from sail_features.feast_plugin.stores.wide_columns import WideColumns, hold_apart
+
+
+@dataclass(frozen=True)
+class JoinQuery:
+    """SQL of all features in the entity rows' order, after their ``row_number``.
+
+    ``wide`` has what to put in the place of the columns of these numbers.
+    """
+
+    sql: str
+    wide: Mapping[int, WideColumns]
 
 
 def load_join(
@@ -23,12 +36,12 @@ def load_join(
     folder: str,
     *,
     cut_at_created: bool,
-) -> str:
-    """Load the entity rows' keys and times, and return the SQL of all features.
+) -> JoinQuery:
+    """Load the entity rows' keys and times, and return the query of all features.
 
     Parameters
     ----------
-    con : gets the table `asof_sql.ENTITIES`.
+    con : gets the table `asof_sql.ENTITIES`, and one of each view with wide features.
     folder : the repository's, where sources' relative paths start.
     cut_at_created : whether a row is seen only once it was created.
 
@@ -38,24 +51,33 @@ def load_join(
         A key, a time, a source's file or a feature's column is missing or of another type.
     """
     asked = _EntityKeys(entities)
-    reads = [_view_read(con, asked, request, folder) for request in requests]
+    reads, wide, column = [], {}, 1
+    for request in requests:
+        read, held_apart = _view_read(con, asked, request, folder)
+        if held_apart is not None:
+            wide[column] = held_apart
+        column += len(read.answers)
+        reads.append(read)
     load_table(con, asked.table(), ENTITIES)
-    return join_sql(reads, cut_at_created=cut_at_created)
+    return JoinQuery(join_sql(reads, cut_at_created=cut_at_created), wide)
 
 
 def _view_read(
     con: duckdb.DuckDBPyConnection, asked: _EntityKeys, request: ViewRequest, folder: str
-) -> ViewRead:
-    source = request.view.batch_source
-    relation = open_relation(con, source, folder)
+) -> tuple[ViewRead, WideColumns | None]:
+    relation = open_relation(con, request.view.batch_source, folder)
     features = tuple(map(request.source_of, request.features))
-    held, created = source.timestamp_field, source.created_timestamp_column
+    held, created = request.times
     keys = [key for key, _ in request.keys]
-    relation.check_has([*keys, *features, held, *([created] if created else [])])
+    needed = [*keys, held, *([created] if created else [])]
+    relation.check_has([*needed, *features])
     held_us = relation.microseconds(held)
     created_us = relation.microseconds(created) if created else held_us
-    return ViewRead(
-        relation=relation.sql,
+    wide = any(_is_wide(relation.schema.field(name).type) for name in features)
+    apart = hold_apart(con, relation.sql, features, needed) if wide else None
+    rows, columns = apart or (relation.sql, None)
+    read = ViewRead(
+        relation=rows,
         keys=tuple(
             (key, asked.add(request.name, key, name, relation)) for key, name in request.keys
         ),
@@ -63,9 +85,11 @@ def _view_read(
         created=created_us,
         features=features,
         ttl=request.view.ttl,
-        known_when_held=_all_equal(con, relation.sql, held_us, created_us),
-        wide=any(_is_wide(relation.schema.field(name).type) for name in features),
+        known_when_held=_all_equal(con, rows, held_us, created_us),
+        wide=wide,
+        apart=columns is not None,
     )
+    return read, columns
 
 
 def _all_equal(con: duckdb.DuckDBPyConnection, relation: str, one: str, other: str) -> bool:

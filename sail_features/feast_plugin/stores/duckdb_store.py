@@ -7,7 +7,8 @@ rows before they were created, takes entity rows from Arrow, SQL and Parquet too
 replaces files whole, and costs a fraction (`benchmarks/feast_join.py`, decision
 0012). Feature monitoring is Feast's.
 
-Known gaps: entity rows are held in memory; times are compared in whole
+Known gaps: entity rows are needed (Feast's retrieval between two dates isn't there) and
+held in memory; times are compared in whole
 microseconds; sources that aren't Parquet on a mounted disk are loaded whole.
 """
 
@@ -37,6 +38,7 @@ from sail_features.feast_plugin.stores.asof_sql import identifier, latest_sql, l
 from sail_features.feast_plugin.stores.database import open_database
 from sail_features.feast_plugin.stores.duckdb_plan import load_join
 from sail_features.feast_plugin.stores.entity_frames import (
+    MixedZones,
     find_timestamp,
     read_entities,
     since_1970_us,
@@ -56,12 +58,15 @@ class SailDuckDBOfflineStoreConfig(DuckDBOfflineStoreConfig):  # type: ignore[mi
     """Settings of the store, beside Feast's ``staging_location``.
 
     ``filter_by_created_timestamp``: no row is seen before it was created, whatever the
-    call says. ``memory_limit`` ("8GB"; DuckDB's default is 80 % of the machine's),
-    ``threads`` and ``temp_directory``, into which what is larger than memory spills.
+    call says. ``mixed_zones``: "utc" takes entity rows whose times are of several zones,
+    which are refused otherwise. ``memory_limit`` ("8GB"; DuckDB's default is 80 % of the
+    machine's), ``threads`` and ``temp_directory``, into which what is larger than memory
+    spills.
     """
 
     type: StrictStr = f"{__name__}.SailDuckDBOfflineStore"
     filter_by_created_timestamp: StrictBool = True
+    mixed_zones: MixedZones = "raise"
     memory_limit: StrictStr | None = None
     temp_directory: StrictStr | None = None
     threads: PositiveInt | None = None
@@ -80,6 +85,7 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         project: str,
         full_feature_names: bool = False,
         filter_by_created_timestamp: bool = False,
+        **kwargs: object,
     ) -> SailRetrievalJob:
         """Return the features of each entity row, as they were known at its time.
 
@@ -101,14 +107,13 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         JoinInputError
             The entity rows, a view's files or the names don't fit together.
         """
-        con, folder = _connect(config), folder_of(config)
-        entities = read_entities(entity_df, con, folder)
+        con, folder, store = _connect(config), folder_of(config), config.offline_store
+        entities = read_entities(entity_df, con, folder, mixed_zones=store.mixed_zones)
         times = entities[timestamp := find_timestamp(entities)]
         requests = view_requests(feature_views, feature_refs, full_feature_names=full_feature_names)
         check_names(entities.column_names, requests)
         check_encoders(requests)
-        store = config.offline_store
-        sql = load_join(
+        query = load_join(
             con,
             entities,
             requests,
@@ -118,10 +123,11 @@ class SailDuckDBOfflineStore(DuckDBOfflineStore):  # type: ignore[misc]
         bounds = pc.min_max(times).as_py()
         return SailRetrievalJob(
             con,
-            sql,
+            query.sql,
             [name for request in requests for name in request.columns],
             folder=folder,
             entities=entities,
+            wide=query.wide,
             on_demand=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
             full_feature_names=full_feature_names,
             metadata=RetrievalMetadata(

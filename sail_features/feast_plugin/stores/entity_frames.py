@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard
 
 import pandas as pd
 import pyarrow as pa
@@ -30,9 +30,17 @@ if TYPE_CHECKING:
 _QUERY: Final = re.compile(r"\s*(SELECT|WITH|FROM|VALUES|\()\b", re.IGNORECASE)
 EXACT_FLOATS: Final = 2**53
 """Whole numbers below it are each a float64 of their own."""
+MixedZones = Literal["raise", "utc"]
+"""What a column of times of several zones becomes: an error, or the same moments in UTC."""
 
 
-def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) -> pa.Table:
+def read_entities(
+    frame: object,
+    con: duckdb.DuckDBPyConnection,
+    folder: str,
+    *,
+    mixed_zones: MixedZones = "raise",
+) -> pa.Table:
     """Return the entity rows in their own order.
 
     Parameters
@@ -40,6 +48,7 @@ def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) ->
     frame : DataFrame, Arrow table, SQL or path.
     con : runs the SQL.
     folder : where relative paths start.
+    mixed_zones : as `in_memory`.
 
     Raises
     ------
@@ -47,7 +56,7 @@ def read_entities(frame: object, con: duckdb.DuckDBPyConnection, folder: str) ->
         It is none of these, its files aren't there, or a column mixes types or zones.
     """
     if isinstance(frame, pd.DataFrame | pa.Table):
-        return in_memory(frame)
+        return in_memory(frame, mixed_zones=mixed_zones)
     if is_query(frame):
         return con.execute(frame).to_arrow_table()
     if isinstance(frame, str | os.PathLike):
@@ -61,8 +70,13 @@ def is_query(frame: object) -> TypeGuard[str]:
     return isinstance(frame, str) and _QUERY.match(frame) is not None
 
 
-def in_memory(frame: pd.DataFrame | pa.Table) -> pa.Table:
+def in_memory(frame: pd.DataFrame | pa.Table, *, mixed_zones: MixedZones = "raise") -> pa.Table:
     """Return rows that this process holds as an Arrow table.
+
+    Parameters
+    ----------
+    mixed_zones : "utc" keeps the moments of a column of times of several zones and drops
+        the zones. Times with a zone beside times without one are refused all the same.
 
     Raises
     ------
@@ -71,20 +85,24 @@ def in_memory(frame: pd.DataFrame | pa.Table) -> pa.Table:
     """
     if isinstance(frame, pa.Table):
         return frame
-    for name, column in frame.items():
-        if column.dtype == object:
-            _check_one_zone(str(name), column)
+    zones = {name: _zones(column) for name, column in frame.items() if column.dtype == object}
+    mixed = {str(name): found for name, found in zones.items() if len(found) > 1}
+    for name, found in mixed.items():
+        if mixed_zones == "raise" or None in found:
+            raise JoinInputError.zones_mixed(name, sorted(map(str, found)))
+    frame = frame.assign(**{name: pd.to_datetime(frame[name], utc=True) for name in mixed})
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise JoinInputError.frame_unreadable(error) from error
 
 
-def _check_one_zone(name: str, column: pd.Series[Any]) -> None:
-    """Raise where single Python times are of several zones: Arrow would take the first's."""
-    zones = {value.tzinfo for value in column if isinstance(value, datetime)}
-    if len(zones) > 1:
-        raise JoinInputError.zones_mixed(name, sorted(map(str, zones)))
+def _zones(column: pd.Series[Any]) -> set[tzinfo | None]:
+    """Return the zones of single Python times, of which Arrow would take the first for all.
+
+    What is no time has no zone.
+    """
+    return {value.tzinfo if isinstance(value, datetime) else None for value in column.dropna()}
 
 
 def find_timestamp(entities: pa.Table) -> str:

@@ -63,7 +63,8 @@ class JoinInputError(InputError):
         return cls.say(
             ENTITY_FRAME,
             f"column {column!r} mixes time zones: {show(zones)}",
-            hint=f"bring them to one: pandas.to_datetime(frame[{column!r}], utc=True)",
+            hint=f"bring them to one: pandas.to_datetime(frame[{column!r}], utc=True); or, for"
+            " times that all have a zone, set mixed_zones: utc at offline_store",
         )
 
     @classmethod

@@ -42,6 +42,13 @@ class ViewRequest:
         return next((old for old, new in mapping.items() if new == column), column)
 
     @property
+    def times(self) -> tuple[str, str | None]:
+        """The source's columns of when a row held and when it was created."""
+        source = self.view.batch_source
+        created = source.created_timestamp_column
+        return self.source_of(source.timestamp_field), self.source_of(created) if created else None
+
+    @property
     def keys(self) -> tuple[tuple[str, str], ...]:
         """Pairs of a key's column in the source and in the entity rows."""
         renamed = self.view.projection.join_key_map or {}

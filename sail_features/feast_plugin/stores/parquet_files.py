@@ -6,6 +6,7 @@ reader sees the old file or the new one, and a killed process loses nothing.
 
 from __future__ import annotations
 
+import base64
 import glob
 import os
 import shutil
@@ -25,6 +26,7 @@ from sail_features.feast_plugin.stores.join_errors import JoinInputError
 
 _ROWS_A_FILE: Final = 2**20
 _ROWS_A_GROUP: Final = 2**17
+_MOST_DICTIONARY_BYTES: Final = 1 << 30
 _PATTERN: Final = frozenset("*?[")
 
 
@@ -60,14 +62,41 @@ def readable_pattern(source: str, path: str, folder: str) -> str:
 
 
 def write_parquet(batches: pa.RecordBatchReader, path: str) -> None:
-    """Write batches to one ``*.parquet`` file, or as a folder; replace what was there."""
+    """Write batches to one ``*.parquet`` file, or as a folder; replace what was there.
+
+    A column of dictionaries is written as one of its values, each of which a row group
+    holds once.
+    """
     with replaced_when_complete(path) as staged:
-        if not path.endswith(".parquet"):
-            write_folder(batches, str(staged))
+        if path.endswith(".parquet"):
+            _write_file(batches, staged)
             return
-        with _writer(staged, batches.schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+        staged.mkdir()
+        for number, rows in enumerate(_gather(batches, _ROWS_A_FILE)):
+            file = staged / f"{uuid.uuid4().hex}-{number}.parquet"
+            _write_file(pa.RecordBatchReader.from_batches(batches.schema, rows), file)
+
+
+def _write_file(batches: pa.RecordBatchReader, path: Path) -> None:
+    # A dictionary is written once a group of rows: few and large ones, where there is any.
+    referred = any(pa.types.is_dictionary(field.type) for field in batches.schema)
+    with _writer(path, batches.schema) as writer:
+        for rows in _gather(batches, _ROWS_A_FILE if referred else _ROWS_A_GROUP):
+            writer.write_table(pa.Table.from_batches(rows, schema=batches.schema))
+
+
+def _gather(batches: pa.RecordBatchReader, size: int) -> Iterator[list[pa.RecordBatch]]:
+    """Put whole batches together until there are so many rows; at least one list."""
+    held: list[pa.RecordBatch] = []
+    count, given = 0, False
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= size:
+            yield held
+            held, count, given = [], 0, True
+    if held or not given:
+        yield held
 
 
 def write_folder(
@@ -121,15 +150,28 @@ def append_rows(rows: pa.Table, path: str) -> None:
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Return a writer that doesn't try to shrink vectors: it costs, and gains 1 %."""
-    names = {field.name: _may_be_vectors(field.type) for field in schema}
+    plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema])
+    referred = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    names = {field.name: _may_be_vectors(field.type) for field in plain}
     others = [name for name, vectors in names.items() if not vectors]
-    return pq.ParquetWriter(
+    writer = pq.ParquetWriter(
         path,
         schema,
-        use_dictionary=others,
+        use_dictionary=[*others, *(name for name in referred if name not in others)],
         write_statistics=others,
         compression={name: "none" if vectors else "zstd" for name, vectors in names.items()},
+        dictionary_pagesize_limit=_MOST_DICTIONARY_BYTES if referred else None,
+        store_schema=not referred,
     )
+    if referred:
+        # What pyarrow would have stored, so that readers meet values and no dictionaries.
+        stored = base64.b64encode(plain.serialize().to_pybytes()).decode()
+        writer.add_key_value_metadata({"ARROW:schema": stored})
+    return writer
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _may_be_vectors(kind: pa.DataType) -> bool:

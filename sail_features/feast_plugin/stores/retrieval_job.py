@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import duckdb
@@ -25,6 +25,7 @@ from sail_features.feast_plugin.stores.exact_frames import to_exact_frame
 from sail_features.feast_plugin.stores.join_errors import JoinResultError
 from sail_features.feast_plugin.stores.parquet_files import absolute, write_folder, write_parquet
 from sail_features.feast_plugin.stores.sources import is_local_parquet
+from sail_features.feast_plugin.stores.wide_columns import WideColumns, put_in
 
 ROWS_A_BATCH: Final = 65_536
 
@@ -39,6 +40,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
     names : of the columns that ``sql`` gives.
     folder : the repository's, where relative paths start.
     entities : rows to put before the features, as they were given.
+    wide : what to put in the place of columns of the answer, by their number.
     on_demand : views that Feast computes of the result.
     full_feature_names : whether columns are called ``view__feature``.
     metadata : what saved datasets remember.
@@ -54,6 +56,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
         *,
         folder: str,
         entities: pa.Table | None = None,
+        wide: Mapping[int, WideColumns] | None = None,
         on_demand: Sequence[OnDemandFeatureView] = (),
         full_feature_names: bool = False,
         metadata: RetrievalMetadata | None = None,
@@ -64,6 +67,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
         self._names = list(names)
         self._folder = folder
         self._entities = entities
+        self._wide = wide or {}
         self._on_demand = list(on_demand)
         self._full_feature_names = full_feature_names
         self._metadata = metadata
@@ -85,7 +89,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
         return self._metadata
 
     def to_sql(self) -> str:
-        """Return the query; its tables live in the job's own database."""
+        """Return the query; its tables live in the job's own database, wide columns beside it."""
         return self._sql
 
     def to_df(
@@ -100,8 +104,13 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
             self.to_arrow(validation_reference=validation_reference, timeout=timeout)
         )
 
-    def read_batches(self, rows: int = ROWS_A_BATCH) -> pa.RecordBatchReader:
-        """Run the query; return at most so many rows a batch, before any on-demand view."""
+    def read_batches(
+        self, rows: int = ROWS_A_BATCH, *, encoded: bool = False
+    ) -> pa.RecordBatchReader:
+        """Run the query; return at most so many rows a batch, before any on-demand view.
+
+        ``encoded``: wide columns as dictionaries, each value once.
+        """
         answers = self._con.cursor().execute(self._sql).to_arrow_reader(rows)
         if self._entities is None:
             schema = pa.schema(
@@ -110,7 +119,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
             )
             renamed = (pa.RecordBatch.from_arrays(one.columns, schema=schema) for one in answers)
             return pa.RecordBatchReader.from_batches(schema, renamed)
-        return _beside(self._entities, answers, self._names)
+        return _beside(self._entities, answers, self._names, self._wide, encoded)
 
     def persist(
         self,
@@ -137,7 +146,7 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
         path = absolute(source.path, self._folder)
         if os.path.exists(path) and not allow_overwrite:
             raise SavedDatasetLocationAlreadyExists(location=path)
-        write_parquet(self._all_batches(timeout), path)
+        write_parquet(self._all_batches(timeout, encoded=True), path)
 
     def supports_remote_storage_export(self) -> bool:
         """Tell whether ``staging_location`` is configured."""
@@ -158,19 +167,26 @@ class SailRetrievalJob(RetrievalJob):  # type: ignore[misc]  # Feast has no type
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self.read_batches().read_all()
 
-    def _all_batches(self, timeout: int | None = None) -> pa.RecordBatchReader:
+    def _all_batches(
+        self, timeout: int | None = None, *, encoded: bool = False
+    ) -> pa.RecordBatchReader:
         if self._on_demand:
             return self.to_arrow(timeout=timeout).to_reader()
-        return self.read_batches()
+        return self.read_batches(encoded=encoded)
 
 
 def _beside(
-    entities: pa.Table, answers: pa.RecordBatchReader, names: Sequence[str]
+    entities: pa.Table,
+    answers: pa.RecordBatchReader,
+    names: Sequence[str],
+    wide: Mapping[int, WideColumns],
+    encoded: bool,
 ) -> pa.RecordBatchReader:
     """Return the entity rows with the answers beside them, whose first column is the row."""
     schema = entities.schema
-    for field, name in zip(list(answers.schema)[1:], names, strict=True):
-        schema = schema.append(field.with_name(name))
+    nothing = pa.RecordBatch.from_pylist([], answers.schema)
+    for column, name in zip(put_in(nothing, wide, encoded=encoded)[1:], names, strict=True):
+        schema = schema.append(pa.field(name, column.type))
 
     def batches() -> Iterator[pa.RecordBatch]:
         done = 0
@@ -179,7 +195,8 @@ def _beside(
             if rows.num_rows != answer.num_rows:
                 raise JoinResultError.rows_differ(done + answer.num_rows, entities.num_rows)
             columns = [column.chunk(0) for column in rows.columns]
-            yield pa.RecordBatch.from_arrays([*columns, *answer.columns[1:]], schema=schema)
+            features = put_in(answer, wide, encoded=encoded)[1:]
+            yield pa.RecordBatch.from_arrays([*columns, *features], schema=schema)
             done += answer.num_rows
         if done != entities.num_rows:
             raise JoinResultError.rows_differ(done, entities.num_rows)

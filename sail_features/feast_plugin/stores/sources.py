@@ -33,9 +33,7 @@ class Relation:
         if missing:
             raise JoinInputError.not_in_source(self.name, missing, self.schema.names)
 
-    def pick(
-        self, keys: Sequence[str], features: Sequence[str], times: Sequence[str]
-    ) -> list[str]:
+    def pick(self, keys: Sequence[str], features: Sequence[str], times: Sequence[str]) -> list[str]:
         """Return the columns that Feast asks for; no features at all mean every column.
 
         That is how Feast's engines ask on behalf of a transformation, which computes its

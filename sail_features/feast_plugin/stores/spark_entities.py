@@ -22,6 +22,7 @@ from pyspark.sql import functions as f
 
 from sail_features.feast_plugin.stores.entity_frames import (
     EXACT_FLOATS,
+    MixedZones,
     family,
     in_memory,
     is_query,
@@ -70,19 +71,24 @@ class AskedTimes:
     last: datetime | None
 
 
-def read_entities(spark: SparkSession, frame: object, folder: str) -> SparkEntities:
+def read_entities(
+    spark: SparkSession, frame: object, folder: str, *, mixed_zones: MixedZones = "raise"
+) -> SparkEntities:
     """Return the entity rows, numbered in their own order.
 
     Parameters
     ----------
     frame : Spark or pandas DataFrame, Arrow table, SQL or path.
     folder : where relative paths start.
+    mixed_zones : as `entity_frames.in_memory`, for rows that this process holds.
 
     Raises
     ------
     JoinInputError
         It is none of these, its files aren't there, or its times can't be told.
     """
+    if isinstance(frame, pd.DataFrame | pa.Table):
+        frame = in_memory(frame, mixed_zones=mixed_zones)
     rows, number, partitions = _numbered(spark, frame, folder)
     plain = relation_of(ENTITY_FRAME, rows)
     numbered = rows.select("*", number).toDF(*plain.frame.columns, ROW)
@@ -95,8 +101,8 @@ def _numbered(
 ) -> tuple[DataFrame, Column, int | None]:
     """Return the rows, their number, and their partitions where these can't change."""
     place = f.monotonically_increasing_id()
-    if isinstance(frame, pd.DataFrame | pa.Table):
-        rows = spark.createDataFrame(for_spark(in_memory(frame)))
+    if isinstance(frame, pa.Table):
+        rows = spark.createDataFrame(for_spark(frame))
         return rows, place, rows.rdd.getNumPartitions()
     if isinstance(frame, DataFrame):
         return frame, place, None

@@ -69,9 +69,8 @@ def plan_join(
 def _as_of_view(
     spark: SparkSession, asked: _EntityKeys, request: ViewRequest, folder: str
 ) -> AsOfView:
-    source = request.view.batch_source
     relation = view_relation(spark, request, folder)
-    held, created = source.timestamp_field, source.created_timestamp_column
+    held, created = request.times
     features = list(map(request.source_of, request.features))
     relation.check_has(
         [*(key for key, _ in request.keys), *features, held, *([created] if created else [])]

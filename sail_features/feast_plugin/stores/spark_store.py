@@ -36,10 +36,11 @@ from pyspark.sql import Column
 from pyspark.sql import functions as f
 
 from sail_features.feast_plugin.spark_session import open_session
-from sail_features.feast_plugin.stores.entity_frames import since_1970_us
+from sail_features.feast_plugin.stores.entity_frames import MixedZones, since_1970_us
+from sail_features.feast_plugin.stores.join_errors import JoinInputError
 from sail_features.feast_plugin.stores.join_plan import check_encoders, check_names, view_requests
 from sail_features.feast_plugin.stores.parquet_files import absolute, append_rows, folder_of
-from sail_features.feast_plugin.stores.spark_entities import read_entities
+from sail_features.feast_plugin.stores.spark_entities import for_spark, read_entities
 from sail_features.feast_plugin.stores.spark_job import SailSparkRetrievalJob
 from sail_features.feast_plugin.stores.spark_plan import plan_join
 from sail_features.feast_plugin.stores.spark_sources import SparkRelation, open_relation
@@ -50,12 +51,14 @@ class SailSparkOfflineStoreConfig(SparkOfflineStoreConfig):  # type: ignore[misc
     """Settings of the store, beside Feast's ``spark_conf`` and ``staging_location``.
 
     ``filter_by_created_timestamp``: no row is seen before it was created, whatever the
-    call says. ``spark_conf`` is for a session that the store starts: one that runs is used
-    as it is.
+    call says. ``mixed_zones``: "utc" takes entity rows whose times are of several zones,
+    which are refused otherwise. ``spark_conf`` is for a session that the store starts: one
+    that runs is used as it is.
     """
 
     type: StrictStr = f"{__name__}.SailSparkOfflineStore"
     filter_by_created_timestamp: StrictBool = True
+    mixed_zones: MixedZones = "raise"
 
 
 class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
@@ -91,12 +94,12 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
         JoinInputError
             The entity rows, a view's source or the names don't fit together.
         """
-        spark, folder = _session(config), folder_of(config)
-        entities = read_entities(spark, entity_df, folder)
+        spark, folder, store = _session(config), folder_of(config), config.offline_store
+        entities = read_entities(spark, entity_df, folder, mixed_zones=store.mixed_zones)
         requests = view_requests(feature_views, feature_refs, full_feature_names=full_feature_names)
         check_names(entities.names, requests)
         check_encoders(requests)
-        cut = filter_by_created_timestamp or config.offline_store.filter_by_created_timestamp
+        cut = filter_by_created_timestamp or store.filter_by_created_timestamp
         joined, times = plan_join(spark, entities, requests, folder, cut_at_created=cut)
         return SailSparkRetrievalJob(
             joined,
@@ -176,12 +179,13 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
         JoinInputError
             The columns aren't the source's, or it is a pattern over partitions.
         """
-        source = feature_view.batch_source
+        source, folder = feature_view.batch_source, folder_of(config)
         if not isinstance(source, FileSource):
-            _session(config)
-            SparkOfflineStore.offline_write_batch(config, feature_view, table, progress)
+            stored = open_relation(_session(config), source, folder)
+            rows = _in_types_of(stored, table)
+            SparkOfflineStore.offline_write_batch(config, feature_view, rows, progress)
             return
-        append_rows(table, absolute(source.path, folder_of(config)))
+        append_rows(table, absolute(source.path, folder))
         if progress:
             progress(table.num_rows)
 
@@ -197,6 +201,13 @@ class SailSparkOfflineStore(SparkOfflineStore):  # type: ignore[misc]
             _session(config)
         columns: Iterable[tuple[str, str]] = data_source.get_table_column_names_and_types(config)
         return columns
+
+
+def _in_types_of(relation: SparkRelation, rows: pa.Table) -> pa.Table:
+    """Return rows in the source's types: pandas has nanoseconds, and none for nulls alone."""
+    if rows.column_names != relation.schema.names:
+        raise JoinInputError.columns_differ(relation.name, rows.column_names, relation.schema.names)
+    return for_spark(rows).cast(relation.schema)
 
 
 def _renamed(relation: SparkRelation, names: list[str], source: DataSource) -> list[Column]:
