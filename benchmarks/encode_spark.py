@@ -42,7 +42,7 @@ from sail_features.encoders.devices import Placement
 from sail_features.encoders.pipeline import EncodePipeline
 from sail_features.encoders.transformer_text import TransformerTextEncoder
 from sail_features.schemas import ITEMS, conform
-from sail_features.spark.contents import CONTENT
+from sail_features.spark.content_files import CONTENT
 from sail_features.spark.encode import run_encode
 from sail_features.spark.encode_task import ENCODED, contents_in, encode_windows
 from sail_features.spark.session import ON_THIS_MACHINE, build_session

@@ -3,8 +3,10 @@
 from views import (
     user_item_baseline,
     user_item_match,
+    user_item_match_lagged,
     user_item_match_online,
     user_item_match_placebo,
+    user_item_match_random,
 )
 
 from sail_features.feast_plugin import ranker_service
@@ -24,6 +26,18 @@ if user_item_match_placebo is not None:
         "ranker_placebo",
         [user_item_baseline, user_item_match_placebo],
         description="Ordinary features and a match of permuted vectors, to lift nothing.",
+    )
+if user_item_match_random is not None:
+    ranker_random = ranker_service(
+        "ranker_random",
+        [user_item_baseline, user_item_match_random],
+        description="Ordinary features and a match of random vectors: what identity alone lifts.",
+    )
+if user_item_match_lagged is not None:
+    ranker_lagged = ranker_service(
+        "ranker_lagged",
+        [user_item_baseline, user_item_match_lagged],
+        description="Ordinary features and a match of histories cut earlier, to keep the lift.",
     )
 if user_item_match_online is not None:
     ranker_online = ranker_service(

@@ -15,7 +15,13 @@ from typing import Final
 import numpy as np
 
 from ranking_eval.folds import fit_folds
-from ranking_eval.inference import ArmInfluence, InfluenceMatrix, Lift, compute_lift
+from ranking_eval.inference import (
+    ArmInfluence,
+    InfluenceMatrix,
+    Lift,
+    compute_lift,
+    compute_p_value,
+)
 from ranking_eval.matrix import Matrix
 from ranking_eval.metrics.arrays import Codes, Floats
 from ranking_eval.rankers import RankerRows, count_workers
@@ -23,6 +29,8 @@ from ranking_eval.trials import Setting, build_arm_matrix, fit_arm, measure, row
 
 ALARM: Final = 0.001
 """A control above 0 with a smaller p-value than this makes the verdict invalid."""
+ALARM_OF_SEEDS: Final = 0.01
+"""The same where seeds are the sample: with two or three, no p-value falls below `ALARM`."""
 CHANCE: Final = 0.5
 OTHER_SEEDS: Final = "A/A: control with other seeds"
 SHUFFLED: Final = "treatment's columns shuffled among rows"
@@ -35,11 +43,20 @@ class ControlLift:
 
     name: str
     lift: Lift
+    seeds: int | None = None
+    """How many fits it is a sample of, where they differ more by their seed than by users:
+    a ranker of permuted labels ranks by chance, anew in each fit."""
 
     @property
     def is_alarming(self) -> bool:
-        """Whether it adds something beyond any doubt."""
-        return self.lift.delta > 0 and self.lift.p_value < ALARM
+        """Whether it adds something beyond any doubt; a single seed leaves doubt."""
+        lift = self.lift
+        if self.seeds is None:
+            return lift.delta > 0 and lift.p_value < ALARM
+        if self.seeds == 1:
+            return False
+        p_value = compute_p_value(lift.delta, lift.standard_error, self.seeds - 1)
+        return lift.delta > 0 and p_value < ALARM_OF_SEEDS
 
 
 def run_controls(
@@ -83,7 +100,7 @@ def run_controls(
     return (
         ControlLift(OTHER_SEEDS, judged.compare("auc", "again", "control")),
         ControlLift(SHUFFLED, judged.compare("auc", "shuffled", "control")),
-        ControlLift(PERMUTED, _against_chance(judged, "permuted")),
+        ControlLift(PERMUTED, _against_chance(judged, "permuted"), seeds),
     )
 
 

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from ranking_eval.ablation import Groups, ablate, check_groups
+from ranking_eval.conclude import conclude
+from ranking_eval.control_arms import suspect_lost_lift
 from ranking_eval.controls import run_controls
-from ranking_eval.evaluation import ArmResult, Evaluation, Lifts
+from ranking_eval.cost import Cost, GivenCost, check_costs, measure_cost
+from ranking_eval.curves import ArmCurves, LearningCurve, trace_learning, trace_roc
+from ranking_eval.evaluation import Evaluation
 from ranking_eval.experiment import Experiment
 from ranking_eval.formats import format_lift
 from ranking_eval.importance import ColumnImportance, measure_importance
-from ranking_eval.inference import (
-    FEW_USERS,
-    InfluenceMatrix,
-    TrainingNoise,
-    compute_references,
-)
-from ranking_eval.leaks import find_suspicions
-from ranking_eval.metrics import compute_grouped_auc
-from ranking_eval.rows import ORDER, Frame, read_codes
-from ranking_eval.slice_lifts import compare_slices
+from ranking_eval.inference import TrainingNoise
+from ranking_eval.leaks import suspect_arms
+from ranking_eval.rows import Frame
 from ranking_eval.trials import (
     Setting,
     Trial,
     build_arm_matrix,
-    compute_noise_fingerprint,
     fit_arm,
-    measure,
     prepare,
 )
-from sail_features import columns as c
+
+TREATMENT: Final = "treatment"
+"""Under which the costs of all that the treatment adds are given and told."""
 
 
 def evaluate(
@@ -43,6 +39,7 @@ def evaluate(
     *,
     noise: TrainingNoise | None = None,
     groups: Groups | None = None,
+    costs: Mapping[str, GivenCost] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Judge whether the treatment's columns lift the ranker, and by how much.
@@ -59,6 +56,8 @@ def evaluate(
         parameters; None, or one of others, takes the spread over the seeds at hand.
     groups : columns that the treatment adds, by the name of what they belong to: each
         group is left out, and added alone, for two more fits of all seeds.
+    costs : what was measured outside of a group's columns, by its name, or of all that the
+        treatment adds, by ``treatment``; the bytes a row are measured here.
     progress : called with one sentence before each long step.
 
     Raises
@@ -77,16 +76,17 @@ def evaluate(
     of an arm's columns at a time. Time: nearly all of it goes to arms x seeds fits.
     """
     check_groups(experiment, groups or {})
+    check_costs(costs or {}, [TREATMENT, *(groups or {})])
     setting = prepare(frame, experiment)
     if progress:
         progress("looking for leaks")
-    suspicions = _suspect(setting)
+    suspicions = suspect_arms(setting, [experiment.control, experiment.treatment])
     trials = {}
     for arm in experiment.arms:
         if progress:
             progress(f"fitting arm {arm.name} with {len(experiment.eval.seeds)} seeds")
         trials[arm.name] = fit_arm(setting, arm, experiment.eval)
-    found = _conclude(setting, trials, noise)
+    found = conclude(setting, trials, noise)
     treatment = trials[experiment.treatment].fit.scores
     control = trials[experiment.control].fit.scores
     controls = run_controls(setting, control, progress) if experiment.eval.controls else ()
@@ -99,9 +99,41 @@ def evaluate(
         found,
         importance=_explain(setting, trials[experiment.treatment]),
         controls=controls,
-        suspicions=(*suspicions, *alarms),
+        suspicions=(
+            *suspicions,
+            *alarms,
+            *suspect_lost_lift(found.lift["auc"], found.control_arms),
+        ),
         ablation=ablate(setting, groups, treatment, control, progress) if groups else (),
+        curves={name: _trace(setting, name, trial) for name, trial in trials.items()},
+        costs=_price(setting, groups or {}, costs or {}),
     )
+
+
+def _trace(setting: Setting, arm: str, trial: Trial) -> ArmCurves:
+    """Return an arm's curves, of the last fold's ranker where there are several."""
+    fold = setting.folds[-1]
+    of_fold = np.isin(setting.split.test, fold.test)
+    labels = setting.labels[setting.split.test][of_fold]
+    return ArmCurves(
+        trace_roc(labels, trial.fit.scores[:, of_fold]), _trace_learning(setting, arm, trial)
+    )
+
+
+def _trace_learning(setting: Setting, arm: str, trial: Trial) -> LearningCurve | None:
+    if setting.experiment.eval.ranker != "lightgbm":
+        return None
+    rows = setting.folds[-1].validation
+    matrix = build_arm_matrix(setting, setting.experiment.arm(arm))
+    return trace_learning(trial.fit.model, matrix.values[rows], setting.labels[rows])
+
+
+def _price(setting: Setting, groups: Groups, costs: Mapping[str, GivenCost]) -> Mapping[str, Cost]:
+    """Return the cost of all that the treatment adds, and of each group of it."""
+    experiment = setting.experiment
+    rows = setting.frames[experiment.treatment]
+    priced = {TREATMENT: experiment.added_columns, **groups}
+    return {name: measure_cost(rows, columns, costs.get(name)) for name, columns in priced.items()}
 
 
 def _explain(setting: Setting, treatment: Trial) -> Mapping[str, ColumnImportance]:
@@ -110,140 +142,3 @@ def _explain(setting: Setting, treatment: Trial) -> Mapping[str, ColumnImportanc
         return {}
     matrix = build_arm_matrix(setting, experiment.arm(experiment.treatment))
     return measure_importance(treatment.fit, matrix, setting.labels, setting.split.test)
-
-
-def _suspect(setting: Setting) -> tuple[str, ...]:
-    """Look at the columns of control and treatment; a placebo's are the treatment's."""
-    experiment, seen = setting.experiment, set[str]()
-    found: list[str] = []
-    for arm in experiment.arms:
-        if arm.name in (experiment.control, experiment.treatment):
-            new = [name for name in experiment.ordered_columns(arm) if name not in seen]
-            seen.update(new)
-            rows = setting.frames[arm.name]
-            found += find_suspicions(rows, new, setting.labels, setting.split, experiment)
-    return tuple(dict.fromkeys(found))
-
-
-def _conclude(
-    setting: Setting, trials: Mapping[str, Trial], noise: TrainingNoise | None
-) -> Evaluation:
-    experiment = setting.experiment
-    control, treatment, placebo = experiment.control, experiment.treatment, experiment.placebo
-    judged = measure(setting, {name: trial.fit.scores for name, trial in trials.items()})
-    fingerprint = compute_noise_fingerprint(setting, trials[control])
-    usable = noise if noise is not None and noise.fingerprint == fingerprint else None
-    lift = _compare(judged, treatment, control, usable)
-    notes = _note(setting, trials)
-    if noise is not usable:
-        notes.append(
-            "training noise was calibrated on other rows or parameters and is not used: "
-            "calibrate again"
-        )
-    return Evaluation(
-        rows=setting.labels.size,
-        users=np.unique(read_codes(setting.rows, c.USER_ID)).size,
-        test_rows=setting.split.test.size,
-        test_users=np.unique(setting.judged.users).size,
-        arms={name: _describe(judged, name, trial) for name, trial in trials.items()},
-        lift=lift,
-        placebo=_compare(judged, placebo, control, usable) if placebo else {},
-        lift_over_placebo=_compare(judged, treatment, placebo, usable) if placebo else {},
-        split=setting.split.times(),
-        checks=setting.checks,
-        notes=tuple(notes),
-        banner=_warn(lift),
-        test_labels=setting.labels[setting.split.test],
-        tested=_identify(setting),
-        fingerprint=_fingerprint(setting, trials),
-        references=_refer(setting, trials),
-        slices=compare_slices(
-            setting.judged,
-            trials[treatment].fit.scores,
-            trials[control].fit.scores,
-            setting.slices,
-        ),
-        target_lift=experiment.eval.target_lift,
-    )
-
-
-def _refer(setting: Setting, trials: Mapping[str, Trial]) -> Mapping[str, float]:
-    """Return other methods' errors; they know one ranker only, not several folds'."""
-    if len(setting.folds) > 1:
-        return {}
-    experiment = setting.experiment
-    return compute_references(
-        setting.judged,
-        trials[experiment.treatment].fit.scores,
-        trials[experiment.control].fit.scores,
-        read_codes(setting.tested, c.ITEM_ID),
-    )
-
-
-def _identify(setting: Setting) -> pa.Table:
-    """Return what tells the test rows of two runs apart."""
-    cluster = setting.tested[setting.experiment.eval.cluster_by]
-    return setting.tested.select([*ORDER, c.LABEL]).append_column("cluster", cluster)
-
-
-def _compare(judged: InfluenceMatrix, ours: str, theirs: str, noise: TrainingNoise | None) -> Lifts:
-    known = noise.variance if noise else {}
-    return {
-        metric: judged.compare(metric, ours, theirs, training_variance=known.get(metric))
-        for metric in judged.metrics
-    }
-
-
-def _describe(judged: InfluenceMatrix, arm: str, trial: Trial) -> ArmResult:
-    values = {
-        metric: tuple(judged.of_arm(metric, arm).values.tolist()) for metric in judged.metrics
-    }
-    return ArmResult(trial.fit, values)
-
-
-def _fingerprint(setting: Setting, trials: Mapping[str, Trial]) -> str:
-    users = read_codes(setting.rows, c.USER_ID)
-    digest = hashlib.sha256(np.stack([setting.labels, users]).tobytes())
-    for trial in trials.values():
-        digest.update(trial.digest)
-    return digest.hexdigest()
-
-
-def _note(setting: Setting, trials: Mapping[str, Trial]) -> list[str]:
-    """Say what was left out, set missing or cut short."""
-    config = setting.experiment.eval
-    tested = setting.judged
-    by_user = compute_grouped_auc(tested.positive, np.zeros(tested.positive.size), tested.users)
-    notes = [
-        f"grouped AUC (impression-weighted, by user) leaves out {by_user.one_class} of "
-        f"{by_user.groups + by_user.one_class} test users, whose labels are all the same"
-    ]
-    if len(config.seeds) == 1:
-        notes.append("one seed: the intervals hold no training noise")
-    for name, trial in trials.items():
-        if max(trial.fit.best_iterations) == config.max_rounds:
-            notes.append(f"arm {name} was still improving after {config.max_rounds} rounds")
-        if trial.tuned:
-            found = ", ".join(f"{key} {_show(value)}" for key, value in trial.tuned.items())
-            notes.append(f"arm {name} was tuned in {config.tuning_trials} trials: {found}")
-        notes += [
-            f"arm {name}: {count} rows have a value of {column!r} not seen in training; "
-            "taken as missing"
-            for column, count in trial.unseen.items()
-            if count
-        ]
-    return notes
-
-
-def _show(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _warn(lift: Lifts) -> str | None:
-    fewest = min(found.effective_users for found in lift.values())
-    if fewest >= FEW_USERS:
-        return None
-    return (
-        f"Few effective users: the test rows are worth {fewest:.1f} users of equal weight "
-        f"(fewer than {FEW_USERS}). Read every interval with caution."
-    )

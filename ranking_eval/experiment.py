@@ -57,7 +57,9 @@ class Experiment:
     """A comparison of arms on the same rows, split, parameters and seeds.
 
     ``placebo`` names the arm with the treatment's columns made of permuted
-    vectors; None goes without, and then no lift is called credible.
+    vectors; None goes without, and then no lift is called credible. ``random`` names
+    the one of random vectors, ``lagged`` the one whose histories end earlier; both may
+    be left out (`ranking_eval.control_arms`).
     """
 
     name: str
@@ -67,6 +69,8 @@ class Experiment:
     treatment: str = "treatment"
     placebo: str | None = "placebo"
     artefacts: tuple[Artefact, ...] = ()
+    random: str | None = None
+    lagged: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the named arms exist, are different, and that control comes first."""
@@ -74,7 +78,8 @@ class Experiment:
         where = f"experiment {self.name!r}"
         if len(set(names)) < len(names):
             raise EvaluationError.bad_arms(where, "two arms have the same name")
-        roles = [role for role in (self.control, self.treatment, self.placebo) if role is not None]
+        every = (self.control, self.treatment, self.placebo, self.random, self.lagged)
+        roles = [role for role in every if role is not None]
         missing = [role for role in roles if role not in names]
         if missing:
             raise EvaluationError.bad_arms(

@@ -8,8 +8,11 @@
       control: {columns: [price, user_*]}
       treatment: {add: [contrast_*]}          # control's columns and these
       placebo: {add: [permuted_contrast_*]}
+      random: {add: [random_contrast_*]}      # may be left out, and so may lagged:
+      lagged: {add: [hour_ago_contrast_*]}    # histories that end an hour earlier
     artefacts: [{name: encoder, trained_until: 2024-03-01T00:00:00Z}]
     groups: {mean: [contrast_mean], maximum: [contrast_max]}   # what is each worth?
+    costs: {mean: {online_ms: 0.4, encode_s_per_1k_items: 3.1}}  # ... and what does it cost?
     eval: {seeds: [0, 1, 2], slices: [category, item_earlier_rows]}
 
 With ``repo: feature_repo`` and ``impressions: shown.parquet`` in place of ``frame``, an arm is
@@ -19,29 +22,29 @@ Paths are relative to the file. A column may be a pattern with ``*`` and ``?``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ranking_eval.experiment import NOT_FEATURES, Arm, Artefact, Experiment
+from ranking_eval.experiment import NOT_FEATURES, Arm, Experiment
+from ranking_eval.spec_file import (
+    ArtefactSpec,
+    CostSpec,
+    FilePart,
+    load_spec,
+    match_columns,
+    read_rows,
+)
 from sail_features.config import EvalConfig
-from sail_features.errors import ConfigError, EvaluationError, InputError
 
-ROLES: Final = ("control", "treatment", "placebo")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+ROLES: Final = ("control", "treatment", "placebo", "random", "lagged")
 
 
-class ArmSpec(_Part):
+class ArmSpec(FilePart):
     """One of: all its columns, what it adds to control's, or a Feast service."""
 
     columns: tuple[str, ...] = ()
@@ -55,14 +58,7 @@ class ArmSpec(_Part):
         return self
 
 
-class ArtefactSpec(_Part):
-    """Something fitted to interactions before a time."""
-
-    name: str
-    trained_until: datetime
-
-
-class ExperimentSpec(_Part):
+class ExperimentSpec(FilePart):
     """The whole file."""
 
     name: str
@@ -73,9 +69,10 @@ class ExperimentSpec(_Part):
     arms: dict[str, ArmSpec]
     artefacts: tuple[ArtefactSpec, ...] = ()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    costs: dict[str, CostSpec] = Field(default_factory=dict)
     eval: EvalConfig = EvalConfig()
     output: Path = Path("evaluation")
-    """Folder of ``report.html`` and ``summary.json``."""
+    """Folder of ``report.html``, ``report.md`` and ``summary.json``."""
     tracking_uri: str | None = None
     """Of MLflow; null logs nowhere."""
 
@@ -86,7 +83,7 @@ class ExperimentSpec(_Part):
             raise ValueError("give frame, or repo and impressions")
         wanted = [role for role in ROLES[:2] if role not in self.arms]
         if wanted or set(self.arms) - set(ROLES):
-            raise ValueError(f"arms must be {', '.join(ROLES)} (the last may be left out)")
+            raise ValueError(f"arms must be {', '.join(ROLES)} (the last three may be left out)")
         by_service = {name for name, arm in self.arms.items() if arm.service}
         if by_service and (not through_feast or by_service != set(self.arms)):
             raise ValueError("arms are services where repo is given, and columns where frame is")
@@ -105,16 +102,7 @@ def load_experiment(path: Path) -> ExperimentSpec:
     ConfigError
         No such file, invalid YAML, an unknown key or a value out of range.
     """
-    if not path.is_file():
-        raise ConfigError.file_missing(path)
-    try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        spec = ExperimentSpec.model_validate(raw)
-    except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError.unreadable(path, error) from error
-    folder = path.resolve().parent
-    paths = {name: getattr(spec, name) for name in ("frame", "repo", "impressions", "output")}
-    return spec.model_copy(update={name: folder / p for name, p in paths.items() if p is not None})
+    return load_spec(path, ExperimentSpec)
 
 
 def load_rows_and_arms(
@@ -137,29 +125,37 @@ def load_rows_and_arms(
         from ranking_eval.retrieval import retrieve
 
         services = {name: arm.service or "" for name, arm in _in_order(spec)}
-        shown, lag = _read(spec.impressions), timedelta(seconds=spec.lag_s)
+        shown, lag = read_rows(spec.impressions), timedelta(seconds=spec.lag_s)
         rows, arms = retrieve(open_store(spec.repo), shown, services, lag=lag)
     else:
-        rows = _read(spec.frame or Path())
+        rows = read_rows(spec.frame or Path())
         arms = _choose_arms(spec, rows.column_names)
-    artefacts = tuple(Artefact(one.name, one.trained_until) for one in spec.artefacts)
-    placebo = "placebo" if "placebo" in spec.arms else None
-    experiment = Experiment(spec.name, arms, eval=spec.eval, placebo=placebo, artefacts=artefacts)
+    artefacts = tuple(one.artefact() for one in spec.artefacts)
+    placebo, random, lagged = (role if role in spec.arms else None for role in ROLES[2:])
+    experiment = Experiment(
+        spec.name,
+        arms,
+        spec.eval,
+        placebo=placebo,
+        artefacts=artefacts,
+        random=random,
+        lagged=lagged,
+    )
     return rows, experiment
 
 
 def choose_groups(spec: ExperimentSpec, experiment: Experiment) -> dict[str, tuple[str, ...]]:
     """Return the columns of each group among those that the treatment adds."""
     added = experiment.added_columns
-    return {name: _match(patterns, added, name) for name, patterns in spec.groups.items()}
+    return {name: match_columns(patterns, added, name) for name, patterns in spec.groups.items()}
 
 
 def _choose_arms(spec: ExperimentSpec, names: list[str]) -> tuple[Arm, ...]:
     features = [name for name in names if name not in NOT_FEATURES]
-    base = _match(spec.arms["control"].columns, features, "control")
+    base = match_columns(spec.arms["control"].columns, features, "control")
     arms = [Arm("control", base)]
     for name, arm in _in_order(spec)[1:]:
-        chosen = _match(arm.columns or arm.add, features, name)
+        chosen = match_columns(arm.columns or arm.add, features, name)
         kept = base if arm.add else ()
         arms.append(Arm(name, (*kept, *(column for column in chosen if column not in kept))))
     return tuple(arms)
@@ -167,21 +163,3 @@ def _choose_arms(spec: ExperimentSpec, names: list[str]) -> tuple[Arm, ...]:
 
 def _in_order(spec: ExperimentSpec) -> list[tuple[str, ArmSpec]]:
     return [(role, spec.arms[role]) for role in ROLES if role in spec.arms]
-
-
-def _match(patterns: Iterable[str], names: Sequence[str], where: str) -> tuple[str, ...]:
-    """Return the names that match, each once, in the order of the patterns."""
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        matching = [name for name in names if fnmatchcase(name, pattern)]
-        if not matching:
-            raise EvaluationError.missing_columns(where, [pattern], names)
-        found.update(dict.fromkeys(matching))
-    return tuple(found)
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError.file_unreadable(path, error) from None

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ranking_eval.inference import Lift
+
+METRIC_NAMES: Final = {
+    "auc": "AUC",
+    "grouped_auc": "impression-weighted grouped AUC",
+    "log_loss": "log loss (lower is better)",
+    "normalized_entropy": "normalised entropy (lower is better)",
+    "calibration_gap": "calibration gap (lower is better)",
+}
+"""Every reported metric in the words of the report; the calibration gap is the distance of
+expected over observed positives from 1."""
 
 
 def format_lift(lift: Lift) -> str:

@@ -21,6 +21,7 @@ from ranking_eval.matrix import is_numeric
 from ranking_eval.metrics.arrays import Codes, Floats
 from ranking_eval.rows import read_codes
 from ranking_eval.split import Rows, Split
+from ranking_eval.trials import Setting
 from sail_features import columns as c
 from sail_features.errors import EvaluationError
 
@@ -30,6 +31,19 @@ LEAST_GAP: Final = 0.03
 """A difference of AUC between training and validation that matters."""
 GAP_ERRORS: Final = 4.0
 """... and how many standard errors it must be beyond that."""
+
+
+def suspect_arms(setting: Setting, arms: Sequence[str]) -> tuple[str, ...]:
+    """Look at the columns of some arms, each once, as `find_suspicions` does."""
+    experiment, seen = setting.experiment, set[str]()
+    found: list[str] = []
+    for name in arms:
+        columns = experiment.ordered_columns(experiment.arm(name))
+        new = [column for column in columns if column not in seen]
+        seen.update(new)
+        rows = setting.frames[name]
+        found += find_suspicions(rows, new, setting.labels, setting.split, experiment)
+    return tuple(dict.fromkeys(found))
 
 
 def find_suspicions(

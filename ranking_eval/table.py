@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ranking_eval.cost import COST_NAMES
 from ranking_eval.formats import format_delta
 
 METRICS: Final = {"auc": "AUC", "grouped_auc": "grouped AUC (impression-weighted)"}
@@ -39,6 +40,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         for metric, name in METRICS.items():
             if metric in summary.get(comparison, {}):
                 table.add_row(f"{words}: {name}", _format(summary[comparison][metric]))
+    for role, arm in summary.get("control_arms", {}).items():
+        table.add_row(f"{role} lift: {METRICS['auc']}", _format(arm["lift"]["auc"]))
     detectable = summary["lift"].get("auc", {}).get("detectable")
     if detectable:
         table.add_row("smallest lift of AUC that would be seen", f"{format_delta(detectable)}")
@@ -50,6 +53,32 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     if "verdict" in summary:
         console.print(Text(str(summary["verdict"]), style="bold"))
     console.print("Lifts are differences to control with 95 % intervals.", style="dim")
+
+
+def print_study(summary: Mapping[str, Any], console: Console) -> None:
+    """Print what each subset of the inputs gains and costs.
+
+    Parameters
+    ----------
+    summary : of `StudyResult.summary`.
+    console : where to print.
+    """
+    kinds = [kind for kind in COST_NAMES if any(kind in one["cost"] for one in _subsets(summary))]
+    table = Table(title=Text(f"control: AUC {summary['control']['auc']:.4f}"))
+    for heading in ("subset", "columns", "AUC gained", *(COST_NAMES[kind] for kind in kinds), ""):
+        table.add_column(heading, justify="left" if heading == "subset" else "right")
+    for name, one in summary["subsets"].items():
+        costs = (f"{one['cost'][kind]:.3g}" if kind in one["cost"] else "-" for kind in kinds)
+        mark = "Pareto front" if name in summary["best_buys"] else ""
+        gained = _format(one["lift"]["auc"])
+        table.add_row(Text(name), str(one["columns"]), gained, *costs, mark)
+    console.print(table)
+    for words in summary["suspicions"]:
+        console.print(Text(f"what looks like a leak: {words}", style="bold"))
+
+
+def _subsets(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(summary["subsets"].values())
 
 
 def _add_ablation(table: Table, groups: Sequence[Mapping[str, Any]]) -> None:

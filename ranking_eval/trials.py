@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ranking_eval.experiment import Arm, Experiment
 from ranking_eval.folds import Folds, fit_folds, number_folds, split_folds
@@ -17,7 +18,13 @@ from ranking_eval.guards import (
     check_same_rows,
     check_trained_until,
 )
-from ranking_eval.inference import REPORTED, InfluenceMatrix, JudgedRows, build_influence_matrix
+from ranking_eval.inference import (
+    REPORTED,
+    InfluenceMatrix,
+    JudgedRows,
+    build_influence_matrix,
+    compute_effective_users,
+)
 from ranking_eval.matrix import Matrix, build_matrix
 from ranking_eval.metrics.arrays import Codes, Flags, Floats
 from ranking_eval.rankers import Fit, RankerRows
@@ -50,6 +57,20 @@ class Setting(NamedTuple):
     def rows(self) -> pa.Table:
         """The rows of control."""
         return self.frames[self.experiment.control]
+
+    def count_rarer(self) -> float:
+        """Return the effective clusters of the test rows of each label, the fewer of the two.
+
+        An AUC of three clicks hangs on three users, however many others saw something.
+        """
+        clusters, positive = self.judged.clusters, self.judged.positive
+        return min(
+            compute_effective_users(np.bincount(clusters[kind])) for kind in (positive, ~positive)
+        )
+
+    def count_users(self) -> int:
+        """Return how many users the rows are of."""
+        return len(pc.unique(self.rows[c.USER_ID]))
 
     @property
     def tested(self) -> pa.Table:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+from ranking_eval.control_arms import object_to_random
 from ranking_eval.evaluation import Evaluation
 from ranking_eval.formats import format_delta, format_lift
 from ranking_eval.inference import TOO_FEW_USERS, Lift
 from ranking_eval.slice_lifts import list_harmed
+
+CALIBRATION_TOLERANCE: Final = 0.03
+"""By how much the calibration gap may grow. Mean predictions of two arms differ by chance
+of the training rows, which no interval by test user knows: by .029 +- .019 between two
+honest arms trained on 2,600 rows (chosen here)."""
 
 
 class Outcome(StrEnum):
@@ -20,8 +27,8 @@ class Outcome(StrEnum):
     """The interval covers 0, and a lift worth having might not have been seen; or too
     few users, or no placebo."""
     NO_LIFT = "no lift"
-    """Worse, or 0 where a lift worth having would have been seen, or one that the placebo
-    shares, or that some rows pay for."""
+    """Worse, or 0 where a lift worth having would have been seen, or one that the placebo or
+    random vectors share, or that some rows or the probabilities pay for."""
     CREDIBLE = "credible lift"
     """Above 0 and above the placebo with whole intervals, and no part harmed."""
 
@@ -43,8 +50,9 @@ def compute_verdict(evaluation: Evaluation) -> Verdict:
     """Judge the treatment's AUC.
 
     A lift is credible where its interval (users and training noise) lies above 0, so
-    does that of treatment less placebo, grouped AUC and log loss don't get worse with
-    their whole intervals, and no slice is harmed after Holm.
+    does that of treatment less placebo (and less random vectors, where there is such an
+    arm), grouped AUC, normalised entropy and calibration don't get worse with their whole
+    intervals, and no slice is harmed after Holm.
     """
     lift, over_placebo = evaluation.lift["auc"], evaluation.lift_over_placebo.get("auc")
     figures = f"{format_lift(lift)} AUC"
@@ -53,9 +61,10 @@ def compute_verdict(evaluation: Evaluation) -> Verdict:
     if over_placebo is None:
         sentence = f"no verdict without a placebo arm: {figures}"
         return Verdict(Outcome.INCONCLUSIVE, sentence)
-    if lift.effective_users < TOO_FEW_USERS:
+    fewest = min(lift.effective_users, evaluation.effective_of_rarer)
+    if fewest < TOO_FEW_USERS:
         sentence = (
-            f"no verdict from {lift.effective_users:.1f} effective users (at least "
+            f"no verdict from {fewest:.1f} effective users of the rarer label (at least "
             f"{TOO_FEW_USERS} are needed): {figures}"
         )
         return Verdict(Outcome.INCONCLUSIVE, sentence)
@@ -77,11 +86,14 @@ def _object(evaluation: Evaluation, over_placebo: Lift) -> list[str]:
     found = []
     if over_placebo.low <= 0:
         found.append(f"the placebo shares it: treatment - placebo {format_lift(over_placebo)}")
-    grouped, log_loss = evaluation.lift["grouped_auc"], evaluation.lift["log_loss"]
-    if grouped.high < 0:
-        found.append(f"grouped AUC falls: {format_lift(grouped)}")
-    if log_loss.low > 0:
-        found.append(f"log loss rises: {format_lift(log_loss)}")
+    found += object_to_random(evaluation.control_arms)
+    lift = evaluation.lift
+    if lift["grouped_auc"].high < 0:
+        found.append(f"grouped AUC falls: {format_lift(lift['grouped_auc'])}")
+    if lift["normalized_entropy"].low > 0:
+        found.append(f"normalised entropy rises: {format_lift(lift['normalized_entropy'])}")
+    if lift["calibration_gap"].low > CALIBRATION_TOLERANCE:
+        found.append(f"calibration gets worse: {format_lift(lift['calibration_gap'])}")
     harmed = list_harmed(evaluation.slices)
     if harmed:
         found.append(f"harms {', '.join(harmed)}")

@@ -67,6 +67,31 @@ INTEREST_TIMES = "interest_times"
 INTEREST_FEEDBACK = "interest_feedback"
 """Mean signed feedback of the events nearest to each interest; NaN where there are none."""
 
+# Histograms over global clusters, at two levels, each sorted by cluster.
+PRIMARY_CLUSTERS = "primary_clusters"
+PRIMARY_COUNTS = "primary_counts"
+PRIMARY_WEIGHTS = "primary_weights"
+"""Shares of the user's decayed likes; they sum to 1 at each level."""
+PRIMARY_TIMES = "primary_times"
+"""Time of each cluster's newest like, in microseconds since 1970-01-01 UTC."""
+SECONDARY_CLUSTERS = "secondary_clusters"
+SECONDARY_COUNTS = "secondary_counts"
+SECONDARY_WEIGHTS = "secondary_weights"
+SECONDARY_TIMES = "secondary_times"
+LONG_TAIL_CLUSTERS = "long_tail_clusters"
+"""The secondary clusters that few like and this user likes repeatedly."""
+CLUSTER_VERSION = "cluster_version"
+
+# Pairs of items that behaviour mines, and what an importer may keep of an event for them.
+OTHER_ITEM_ID = "other_item_id"
+PAIR_SOURCE = "pair_source"
+SUPPORT = "support"
+"""How many users a pair rests on."""
+STRENGTH = "strength"
+"""Users of both items over the geometric mean of each one's, 0 to 1."""
+SESSION_ID = "session_id"
+SEARCH_QUERY = "search_query"
+
 # Match and baseline features.
 FEATURE_SET_ID = "feature_set_id"
 """Versions and fitted parameters of the features in a row."""

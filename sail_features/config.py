@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from sail_features.errors import ConfigError
 
@@ -36,13 +44,15 @@ class EncoderConfig(Section):
     to the hash encoder alone, ``max_tokens``, ``prompt`` and ``backend`` to texts,
     ``media_field``, ``media_root`` and ``max_media_bytes`` to images and sounds; a
     media field holds a path, bytes, or a list of either (the frames of a video).
+    ``sail`` is a folder that was trained here; it reads ``text_fields`` (which may be
+    empty), ``image_field`` and ``audio_field`` together, and bears that an item lacks some.
     ``dtype: auto`` is bf16 where the hardware has it; it is resolved once, by the
     driver. ``tokens_per_batch`` changes no vector; null finds the fastest by a short probe.
     """
 
-    kind: Literal["transformer_text", "vision", "audio", "hash"] = "transformer_text"
+    kind: Literal["transformer_text", "vision", "audio", "hash", "sail"] = "transformer_text"
     model: str | None = None
-    text_fields: tuple[str, ...] = Field(default=("text",), min_length=1)
+    text_fields: tuple[str, ...] = ("text",)
     max_tokens: int = Field(default=128, ge=8, le=8192)
     prompt: str = ""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -50,16 +60,56 @@ class EncoderConfig(Section):
     tokens_per_batch: int | None = Field(default=None, ge=64)
     media_field: str | None = None
     """Null takes ``image_path`` or ``audio_path``, whichever the kind reads."""
+    image_field: str | None = None
+    audio_field: str | None = None
     media_root: Path | None = None
     """Folder, mounted on every executor, that all media paths must lie in."""
     max_media_bytes: int = Field(default=64 << 20, ge=1)
     dim: int = Field(default=256, ge=8, le=8192)
     max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
 
+    @field_validator("text_fields")
+    @classmethod
+    def _need_texts(cls, fields: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if not fields and others.data.get("kind") != "sail":
+            raise ValueError("names no column; only kind sail can do without a text")
+        return fields
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Self:
+        of_sail = self.image_field or self.audio_field
+        if self.kind == "sail" and self.media_field:
+            raise ValueError("media_field isn't for kind sail: set image_field and audio_field")
+        if self.kind != "sail" and of_sail:
+            raise ValueError(f"image_field and audio_field are for kind sail, not {self.kind}")
+        if not self.text_fields and not of_sail:
+            raise ValueError("no text_fields, no image_field and no audio_field: nothing to read")
+        return self
+
     @property
     def media_column(self) -> str | None:
-        """The column of items that holds the media; None where texts are read."""
+        """The column of items that holds the media; None where other things are read."""
         return self.media_field or {"vision": "image_path", "audio": "audio_path"}.get(self.kind)
+
+    @property
+    def media_columns(self) -> dict[str, str]:
+        """Modality to the column of items that holds its files, of kind ``sail``."""
+        named = {"audio": self.audio_field, "vision": self.image_field}
+        return {modality: column for modality, column in named.items() if column is not None}
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether any content is a file."""
+        return self.media_column is not None or bool(self.media_columns)
+
+    @property
+    def content_columns(self) -> dict[str, str]:
+        """The columns of items that are read, each with the setting that names it."""
+        if self.media_column is not None:
+            return {self.media_column: "media_field"}
+        files = {self.image_field: "image_field", self.audio_field: "audio_field"}
+        texts = dict.fromkeys(self.text_fields, "text_fields")
+        return texts | {column: setting for column, setting in files.items() if column is not None}
 
 
 class HistoryConfig(Section):
@@ -103,6 +153,33 @@ class MatchConfig(Section):
     dim: int | None = Field(default=None, ge=8)
 
 
+class ClusterConfig(Section):
+    """Global clusters of the catalogue at two levels, and users' histograms over them.
+
+    ``primary``, ``secondary``: how many clusters each level has. ``max_events``: a
+    histogram counts the newest so many likes. ``tail_share``: the rarest secondary
+    clusters, which together hold at most this share of all likes, are the long tail; in
+    one of them a user with ``min_tail_count`` likes has a long-tail interest. Numbers of
+    clusters and both counts: Trinity's (arXiv 2402.02842); the share: chosen here.
+    """
+
+    primary: int = Field(default=128, ge=1, le=65_536)
+    secondary: int = Field(default=1_024, ge=1, le=1 << 20)
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+    max_events: int = Field(default=2_500, ge=1, le=100_000)
+    tail_share: float = Field(default=0.2, ge=0, lt=1)
+    min_tail_count: int = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        if self.primary > self.secondary:
+            raise ValueError(
+                f"{self.primary} primary clusters of {self.secondary} secondary ones: "
+                "a primary cluster is a group of secondary ones"
+            )
+        return self
+
+
 class InterestConfig(Section):
     """How a user's interests are mined from the newest liked events.
 
@@ -111,6 +188,8 @@ class InterestConfig(Section):
     apart become one interest; 0 leaves it to ``max_interests``. ``leader_similarity`` is
     the online leader's: the least cosine at which an event joins an interest.
     ``half_life_days``: after this long an event counts half in weights and centroids.
+    ``clusters``: histograms over clusters that all users share; they take ``lookback_days``
+    and ``half_life_days`` from here.
     """
 
     algorithm: Literal["ward", "kmeans", "leader"] = "ward"
@@ -120,6 +199,22 @@ class InterestConfig(Section):
     distance_cut: float = Field(default=0.0, ge=0)
     leader_similarity: float = Field(default=0.2, ge=-1, le=1)
     half_life_days: float = Field(default=30.0, gt=0, le=MAX_DAYS)
+    clusters: ClusterConfig = ClusterConfig()
+
+
+class PairConfig(Section):
+    """Which pairs of items are mined from the events, to train an encoder on.
+
+    ``window_hours``: the most time between two engagements of a user that make a pair.
+    ``min_support``: users that a pair needs. ``max_partners``: the strongest pairs of an
+    item that are kept. ``max_events``: newest engagements of a user that are paired, so
+    that nobody makes more than its square of pairs.
+    """
+
+    window_hours: float = Field(default=24.0, gt=0, le=MAX_DAYS * 24)
+    min_support: int = Field(default=3, ge=1)
+    max_partners: int = Field(default=20, ge=1)
+    max_events: int = Field(default=200, ge=2, le=10_000)
 
 
 class BaselineConfig(Section):
@@ -192,7 +287,8 @@ class EvalConfig(Section):
     slices: tuple[str, ...] = ("item_earlier_rows", "user_earlier_rows", "test_time")
     """Parts of the test rows that get a lift of their own: by these three, or by columns."""
     controls: bool = True
-    """Whether to fit what must show nothing: other seeds, shuffled columns, permuted labels."""
+    """Whether to fit what must show nothing: other seeds, shuffled columns, permuted labels, and
+    the workspace's arms of random vectors and of histories cut earlier."""
     target_lift: float = Field(default=0.001, gt=0)
     """The smallest lift of AUC worth having: without one in sight, more data is needed to
     see it (``inconclusive``), or there is none (``no lift``)."""
@@ -213,6 +309,7 @@ class SailConfig(Section):
     history: HistoryConfig = HistoryConfig()
     match: MatchConfig = MatchConfig()
     interests: InterestConfig = InterestConfig()
+    pairs: PairConfig = PairConfig()
     baseline: BaselineConfig = BaselineConfig()
     spark: SparkConfig = SparkConfig()
     eval: EvalConfig = EvalConfig()
@@ -243,22 +340,26 @@ def load_config(path: Path) -> SailConfig:
 
 
 def _resolve_paths(config: SailConfig, folder: Path) -> SailConfig:
-    """Return the configuration with its paths absolute.
+    """Return the configuration with its paths absolute."""
+    return config.model_copy(
+        update={
+            "workspace": (folder / config.workspace).resolve(),
+            "encoder": resolve_encoder_paths(config.encoder, folder),
+        }
+    )
+
+
+def resolve_encoder_paths(encoder: EncoderConfig, folder: Path) -> EncoderConfig:
+    """Return the encoder's settings with their paths absolute.
 
     A model is a path where there is such a folder, and else an id.
     """
-    encoder = config.encoder
     changes: dict[str, Any] = {}
     if encoder.media_root is not None:
         changes["media_root"] = (folder / encoder.media_root).resolve()
     if encoder.model is not None and (folder / encoder.model).is_dir():
         changes["model"] = str((folder / encoder.model).resolve())
-    return config.model_copy(
-        update={
-            "workspace": (folder / config.workspace).resolve(),
-            "encoder": encoder.model_copy(update=changes),
-        }
-    )
+    return encoder.model_copy(update=changes)
 
 
 def find_config(start: Path) -> Path:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from contextlib import redirect_stdout
 from datetime import datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from sail_features.errors import ConfigError
 from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
 from sail_features.judging import Outcome, run_experiment, tracking_uri
 from sail_features.manifest import Manifest
+from sail_features.placebo import Placebo
 from sail_features.project import FEATURE_REPO, copy_feature_repo
 from sail_features.spark.baseline import run_baseline
 from sail_features.spark.encode import run_encode
@@ -44,7 +46,10 @@ from sail_features.tables import TableStore
 
 MARK: Final = ".sail-features-demo"
 """Lies in a folder that a demo made, and that the next one may therefore empty."""
-PLACEBO_SEED: Final = 0
+ARM_SEED: Final = 0
+"""Of the vectors that aren't the items' own."""
+DELAY: Final = timedelta(hours=1)
+"""How much earlier the lagged arm's histories end."""
 SNAPSHOTS_EVERY: Final = timedelta(days=1)
 """How often interests are mined, as a nightly job would have."""
 
@@ -140,17 +145,16 @@ def _make_features(
             step.say(_rows(mined))
         with meter.step("baseline") as step:
             step.say(_rows(run_baseline(spark, store, config, as_of=as_of)))
-        for name, placebo_seed in (("match", None), ("placebo", PLACEBO_SEED)):
-            with meter.step(name) as step:
-                manifest = run_match(
-                    spark,
-                    store,
-                    config,
-                    as_of=as_of,
-                    fit_until=fit_until,
-                    placebo_seed=placebo_seed,
-                )
-                step.say(_rows(manifest))
+        match = partial(run_match, spark, store, config, as_of=as_of, fit_until=fit_until)
+        with meter.step("match") as step:
+            step.say(_rows(match()))
+        with meter.step("placebo") as step:
+            step.say(_rows(match(placebo=Placebo("permuted", ARM_SEED))))
+        if config.eval.controls:
+            with meter.step("random") as step:
+                step.say(_rows(match(placebo=Placebo("random", ARM_SEED))))
+            with meter.step("lagged") as step:
+                step.say(_rows(match(delay=DELAY)))
     finally:
         spark.stop()
 

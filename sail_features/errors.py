@@ -629,6 +629,15 @@ class EvaluationError(SailError, ValueError):
         return cls.say(where, problem, hint="correct the arms of the experiment")
 
     @classmethod
+    def not_reproduced(cls, subset: str) -> Self:
+        """Build the error for control's own columns that gave other scores."""
+        return cls.say(
+            f"subset {subset!r}",
+            "has control's columns and other scores",
+            hint="take eval.params away that make fits differ, such as deterministic: false",
+        )
+
+    @classmethod
     def missing_columns(cls, arm: str, missing: Sequence[str], existing: Sequence[str]) -> Self:
         """Build the error for an arm's columns that the frame doesn't have."""
         return cls.say(

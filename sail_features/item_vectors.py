@@ -26,6 +26,7 @@ from sail_features.embeddings import (
 )
 from sail_features.errors import InputError
 from sail_features.manifest import sha256_of
+from sail_features.placebo import Placebo
 from sail_features.tables import TableStore
 
 
@@ -34,7 +35,7 @@ def derive_item_vectors(
     encoder_id: str,
     as_of: datetime,
     *,
-    placebo_seed: int | None = None,
+    placebo: Placebo | None = None,
     dim: int | None = None,
 ) -> Path:
     """Write the newest vector of each item before ``as_of``; return the folder.
@@ -42,7 +43,7 @@ def derive_item_vectors(
     Parameters
     ----------
     encoder_id : vectors of other encoders are left out.
-    placebo_seed : deal the vectors out to other items at random.
+    placebo : give items vectors that aren't theirs.
     dim : keep only so many numbers of each vector; None keeps all.
 
     Raises
@@ -53,13 +54,13 @@ def derive_item_vectors(
         Nothing was encoded by this encoder.
     """
     manifests = store.covering("item_embedding", as_of)
-    key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo_seed, dim])[:16]
+    key = sha256_of([[m.fingerprint for m in manifests], encoder_id, placebo, dim])[:16]
     folder = store.root / DERIVED / f"item_vectors-{key}"
     if (folder / META_NAME).is_file():
         return mark_used(folder)
     table = build_embedding_table(store.read("item_embedding", as_of), encoder_id)
-    if placebo_seed is not None:
-        table = table.permuted(placebo_seed)
+    if placebo is not None:
+        table = placebo.apply(table)
     if dim is not None:
         table = table.prefix(dim)
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")

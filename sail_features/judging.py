@@ -9,14 +9,10 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
-
-import pyarrow as pa
+from typing import Any
 
 from ranking_eval import (
-    Artefact,
     Evaluation,
     Experiment,
     TrainingNoise,
@@ -26,23 +22,16 @@ from ranking_eval import (
 )
 from ranking_eval.experiment_file import choose_groups, load_experiment, load_rows_and_arms
 from ranking_eval.inference import load_training_noise
-from ranking_eval.report import write_report
-from ranking_eval.retrieval import retrieve
+from ranking_eval.report import write_report, write_study
 from ranking_eval.stored import write_scores
-from ranking_eval.tracking import log_evaluation
-from sail_features import columns as c
+from ranking_eval.study import StudyResult, run_study
+from ranking_eval.study_file import load_rows_and_subsets, load_study
+from ranking_eval.tracking import log_evaluation, log_study
 from sail_features.config import SailConfig
 from sail_features.feast_plugin import open_feature_store
-from sail_features.match.family import build_features
+from sail_features.judged_rows import group_columns, join_arms, price_groups
 from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
-
-SERVICES: Final = {
-    "control": "ranker_control",
-    "treatment": "ranker_treatment",
-    "placebo": "ranker_placebo",
-}
-IMPRESSION_COLUMNS: Final = (c.REQUEST_ID, c.USER_ID, c.ITEM_ID, c.EVENT_TIMESTAMP, c.LABEL)
 
 
 @dataclass(frozen=True)
@@ -79,10 +68,11 @@ def run_experiment(
         The arms can't be compared, or know what they could not have known.
     """
     noise = load_training_noise(noise_path(config))
-    joined, experiment = _join(store, repo, config, meter)
+    joined, experiment = join_arms(store, repo, config, meter)
     groups = group_columns(experiment, config) if ablate else None
     with meter.step("judge") as step:
-        evaluation = evaluate(joined, experiment, noise=noise, groups=groups)
+        costs = price_groups(store, list(groups or {}))
+        evaluation = evaluate(joined, experiment, noise=noise, groups=groups, costs=costs)
         step.say(_count(experiment))
     return _write(evaluation, experiment, config.workspace, tracking_uri(config), meter, notes)
 
@@ -102,9 +92,42 @@ def run_experiment_file(path: Path, meter: StepMeter) -> Outcome:
         rows, experiment = load_rows_and_arms(spec, open_feature_store)
         step.say(f"{rows.num_rows:,} rows, {rows.num_columns} columns")
     with meter.step("judge") as step:
-        evaluation = evaluate(rows, experiment, groups=choose_groups(spec, experiment))
+        costs = {name: cost.given() for name, cost in spec.costs.items()}
+        groups = choose_groups(spec, experiment)
+        evaluation = evaluate(rows, experiment, groups=groups, costs=costs)
         step.say(_count(experiment))
     return _write(evaluation, experiment, spec.output, spec.tracking_uri, meter, ())
+
+
+def run_study_file(path: Path, meter: StepMeter) -> tuple[StudyResult, Path]:
+    """Run a study's ``experiment.yaml``; return what was found, and the report.
+
+    Raises
+    ------
+    ConfigError, InputError
+        The file, or the rows that it names, can't be read.
+    LeakageError, EvaluationError
+        The subsets can't be compared, or know what they could not have known.
+    """
+    spec = load_study(path)
+    with meter.step("rows") as step:
+        rows, study = load_rows_and_subsets(spec)
+        step.say(f"{rows.num_rows:,} rows, {rows.num_columns} columns")
+    with meter.step("study") as step:
+        found = run_study(rows, study)
+        step.say(f"{len(study.subsets)} subsets x {len(study.eval.seeds)} seeds")
+    with meter.step("report") as step:
+        report = write_study(found, study, spec.output)
+        if spec.tracking_uri is not None:
+            run_id = log_study(
+                found,
+                study,
+                tracking_uri=spec.tracking_uri,
+                artifacts=[report, report.with_suffix(".md")],
+                tags={"git_commit": _git_commit()},
+            )
+            step.say(f"MLflow run {run_id[:8]}")
+    return found, report
 
 
 def _write(
@@ -124,7 +147,7 @@ def _write(
                 evaluation,
                 experiment,
                 tracking_uri=tracking,
-                artifacts=[report],
+                artifacts=[report, report.with_suffix(".md")],
                 tags={"git_commit": _git_commit(), "dataset": experiment.name},
             )
             step.say(f"MLflow run {run_id[:8]}")
@@ -141,7 +164,7 @@ def run_calibration(
 
     Later runs of `run_experiment` on the same rows and parameters read it.
     """
-    joined, experiment = _join(store, repo, config, meter)
+    joined, experiment = join_arms(store, repo, config, meter)
     with meter.step("calibrate") as step:
         noise = calibrate(joined, experiment, fits=fits)
         noise.write(noise_path(config))
@@ -149,53 +172,14 @@ def run_calibration(
     return noise
 
 
-def group_columns(experiment: Experiment, config: SailConfig) -> dict[str, list[str]]:
-    """Return the columns that the treatment adds, by the match feature that they belong to."""
-    groups = {
-        feature.name: [
-            n for n in experiment.added_columns if n.rpartition("__")[2] in feature.columns
-        ]
-        for feature in build_features(config.match, categories=True, interests=True)
-    }
-    return {name: columns for name, columns in groups.items() if columns}
-
-
 def noise_path(config: SailConfig) -> Path:
     """Return where the workspace's training noise is kept."""
     return config.workspace / "training_noise.json"
 
 
-def _join(
-    store: TableStore, repo: Path, config: SailConfig, meter: StepMeter
-) -> tuple[pa.Table, Experiment]:
-    """Return the impressions with the features of all arms, and the experiment."""
-    impressions = store.read("impressions")
-    wanted = {*IMPRESSION_COLUMNS, config.eval.cluster_by, *config.eval.slices}
-    impressions = impressions.select([n for n in impressions.column_names if n in wanted])
-    dataset = str(store.latest("impressions").lineage["dataset"])
-    with meter.step("join") as step:
-        feast = open_feature_store(repo)
-        joined, arms = retrieve(feast, impressions, SERVICES, lag=config.history.lag)
-        step.say(f"{joined.num_rows:,} rows, {joined.num_columns} columns, through Feast")
-    artefacts = list_artefacts(store)
-    return joined, Experiment(name=dataset, arms=arms, eval=config.eval, artefacts=artefacts)
-
-
 def tracking_uri(config: SailConfig) -> str:
     """Return the address of the workspace's MLflow database."""
     return f"sqlite:///{config.workspace / 'mlflow.db'}"
-
-
-def list_artefacts(store: TableStore) -> tuple[Artefact, ...]:
-    """Return all that was fitted on interactions, with the time it was fitted until."""
-    artefacts = []
-    for table in ("item_embedding", "user_item_match", "user_item_match_placebo"):
-        for manifest in store.covering(table):
-            until = manifest.lineage.get("trained_until")
-            if until is not None:
-                name = f"{table} {manifest.lineage.get('feature_set_id', '')}".strip()
-                artefacts.append(Artefact(name, datetime.fromisoformat(until)))
-    return tuple(artefacts)
 
 
 def _count(experiment: Experiment) -> str:

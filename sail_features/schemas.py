@@ -188,6 +188,41 @@ USER_INTEREST: Final = TableSchema(
     ),
 )
 
+USER_CLUSTER: Final = TableSchema(
+    "user_cluster",
+    (c.USER_ID, c.EVENT_TIMESTAMP),
+    (
+        Column(c.USER_ID, ID),
+        Column(c.EVENT_TIMESTAMP, TIME),
+        *_LINEAGE,
+        Column(c.PRIMARY_CLUSTERS, COUNTS),
+        Column(c.PRIMARY_COUNTS, COUNTS),
+        Column(c.PRIMARY_WEIGHTS, NUMBERS),
+        Column(c.PRIMARY_TIMES, TIMES_US),
+        Column(c.SECONDARY_CLUSTERS, COUNTS),
+        Column(c.SECONDARY_COUNTS, COUNTS),
+        Column(c.SECONDARY_WEIGHTS, NUMBERS),
+        Column(c.SECONDARY_TIMES, TIMES_US),
+        Column(c.LONG_TAIL_CLUSTERS, COUNTS),
+        Column(c.ENCODER_ID, STRING),
+        Column(c.CLUSTER_VERSION, STRING),
+    ),
+)
+
+ITEM_PAIR: Final = TableSchema(
+    "item_pair",
+    (c.ITEM_ID, c.OTHER_ITEM_ID, c.PAIR_SOURCE),
+    (
+        Column(c.ITEM_ID, ID),
+        Column(c.OTHER_ITEM_ID, ID),
+        Column(c.EVENT_TIMESTAMP, TIME),
+        *_LINEAGE,
+        Column(c.PAIR_SOURCE, STRING),
+        Column(c.SUPPORT, WHOLE),
+        Column(c.STRENGTH, NUMBER),
+    ),
+)
+
 
 def _pair_table(name: str, *lineage: Column) -> TableSchema:
     return TableSchema(
@@ -211,6 +246,8 @@ USER_ITEM_MATCH: Final = _pair_table("user_item_match", Column(c.ENCODER_ID, STR
 USER_ITEM_MATCH_PLACEBO: Final = _pair_table(
     "user_item_match_placebo", Column(c.ENCODER_ID, STRING)
 )
+USER_ITEM_MATCH_RANDOM: Final = _pair_table("user_item_match_random", Column(c.ENCODER_ID, STRING))
+USER_ITEM_MATCH_LAGGED: Final = _pair_table("user_item_match_lagged", Column(c.ENCODER_ID, STRING))
 USER_ITEM_CANDIDATE: Final = _pair_table("user_item_candidate", Column(c.ENCODER_ID, STRING))
 
 TABLES: Final[Mapping[str, TableSchema]] = {
@@ -222,9 +259,13 @@ TABLES: Final[Mapping[str, TableSchema]] = {
         ITEM_EMBEDDING,
         USER_HISTORY,
         USER_INTEREST,
+        USER_CLUSTER,
+        ITEM_PAIR,
         USER_ITEM_BASELINE,
         USER_ITEM_MATCH,
         USER_ITEM_MATCH_PLACEBO,
+        USER_ITEM_MATCH_RANDOM,
+        USER_ITEM_MATCH_LAGGED,
         USER_ITEM_CANDIDATE,
     )
 }

@@ -49,9 +49,13 @@ MADE_BY: Final[Mapping[str, str]] = {
     "item_embedding": "encode",
     "user_history": "history",
     "user_interest": "interests",
+    "user_cluster": "clusters",
+    "item_pair": "pairs",
     "user_item_baseline": "baseline",
     "user_item_match": "match",
     "user_item_match_placebo": "match --placebo-seed 0",
+    "user_item_match_random": "match --random-seed 0",
+    "user_item_match_lagged": "match --delay 1h",
     "user_item_candidate": "match --candidates PATH",
 }
 

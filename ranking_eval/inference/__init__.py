@@ -13,8 +13,10 @@ from ranking_eval.inference.lift import (
     TOO_FEW_USERS,
     ArmInfluence,
     Lift,
+    Lifts,
     compute_effective_users,
     compute_lift,
+    compute_p_value,
 )
 from ranking_eval.inference.matrix import EVERY_ROW, InfluenceMatrix, build_influence_matrix
 from ranking_eval.inference.metrics import METRICS, REPORTED
@@ -49,6 +51,7 @@ __all__ = [
     "InfluenceMatrix",
     "JudgedRows",
     "Lift",
+    "Lifts",
     "TrainingNoise",
     "adjust_p_values",
     "bootstrap_auc",
@@ -59,6 +62,7 @@ __all__ = [
     "compute_difference_influence",
     "compute_effective_users",
     "compute_lift",
+    "compute_p_value",
     "compute_references",
     "compute_sandwich_variance",
     "compute_seeds_needed",

@@ -9,8 +9,9 @@ as much as a real lift, so training noise enters the interval.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,6 +52,10 @@ class Lift:
     detectable: float = 0.0
     training_error: float = 0.0
     training_noise: NoiseSource = "none"
+
+
+Lifts: TypeAlias = Mapping[str, Lift]
+"""The difference of two arms, by metric."""
 
 
 class ArmInfluence(NamedTuple):
@@ -110,7 +115,7 @@ def compute_lift(
         standard_error=error,
         effective_users=users,
         seed_spread=float(deltas.std(ddof=1)) if deltas.size > 1 else 0.0,
-        p_value=_compute_p_value(delta, error, freedom),
+        p_value=compute_p_value(delta, error, freedom),
         detectable=compute_detectable_effect(error, freedom),
         training_error=float(np.sqrt(training)),
         training_noise=source,
@@ -147,8 +152,8 @@ def _choose_noise(
     return "seed spread", float(treatment.var(ddof=1) + control.var(ddof=1)) / seeds
 
 
-def _compute_p_value(delta: float, error: float, freedom: float) -> float:
-    """Return the two-sided p-value of a difference of 0."""
+def compute_p_value(delta: float, error: float, freedom: float) -> float:
+    """Return the two-sided p-value of a true difference of 0, by Student's t."""
     if error == 0:
         return float(delta == 0)
     return float(2 * stdtr(freedom, -abs(delta) / error))

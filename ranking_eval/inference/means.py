@@ -61,6 +61,19 @@ def estimate_calibration_ratio(rows: JudgedRows, scores: Floats) -> Estimate:
     )
 
 
+def estimate_calibration_gap(rows: JudgedRows, scores: Floats) -> Estimate:
+    """Compute how far expected over observed positives is from 1, with each cluster's influence.
+
+    Notes
+    -----
+    Lower is better. Not smooth where an arm is exactly right: an interval that reaches
+    there is only rough (the form is chosen here).
+    """
+    ratio = estimate_calibration_ratio(rows, scores)
+    gap = abs(ratio.value - 1)
+    return Estimate(gap, gap - np.abs(ratio.value - ratio.influence - 1), ratio.rows)
+
+
 def estimate_list_metric(
     metric: str, score: ListScore, rows: JudgedRows, scores: Floats, lists: Codes
 ) -> Estimate:

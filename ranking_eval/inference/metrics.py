@@ -9,6 +9,7 @@ from typing import Final
 from ranking_eval.inference.auc import Weighting, estimate_auc, estimate_grouped_auc
 from ranking_eval.inference.estimate import Estimate
 from ranking_eval.inference.means import (
+    estimate_calibration_gap,
     estimate_calibration_ratio,
     estimate_list_metric,
     estimate_log_loss,
@@ -53,6 +54,7 @@ METRICS: Final[Mapping[str, Estimator]] = MappingProxyType(
         "log_loss": estimate_log_loss,
         "normalized_entropy": estimate_normalized_entropy,
         "calibration_ratio": estimate_calibration_ratio,
+        "calibration_gap": estimate_calibration_gap,
         "ndcg_at_10": lambda rows, scores: estimate_list_metric(
             "ndcg", score_ndcg(10), rows, scores, rows.requests
         ),
@@ -66,5 +68,5 @@ METRICS: Final[Mapping[str, Estimator]] = MappingProxyType(
 )
 """``grouped_auc`` is ``gauc_impr`` by user, ``request_`` the same by request."""
 
-REPORTED: Final = ("auc", "grouped_auc", "log_loss")
+REPORTED: Final = ("auc", "grouped_auc", "log_loss", "normalized_entropy", "calibration_gap")
 """The metrics of every evaluation, in the order of the report."""

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sail_features.cli import data, init, jobs, judge, repository, skew
+from sail_features.cli import data, init, jobs, judge, repository, skew, train
 from sail_features.errors import SailError
 
 COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -24,6 +24,9 @@ COMMANDS: Final[Mapping[str, Callable[..., Any]]] = {
     "encode": jobs.encode,
     "history": jobs.history,
     "interests": jobs.interests,
+    "clusters": jobs.clusters,
+    "pairs": jobs.pairs,
+    "train": train.train,
     "baseline": jobs.baseline,
     "match": jobs.match,
     "apply": repository.apply,

@@ -15,6 +15,8 @@ from sail_features.cli.options import (
     AsOf,
     ConfigPath,
     DryRun,
+    Every,
+    GoOnSince,
     Since,
     load_settings,
     name_of,
@@ -67,21 +69,15 @@ def history(config: ConfigPath = None, as_of: AsOf = None, dry_run: DryRun = Fal
 def interests(
     config: ConfigPath = None,
     as_of: AsOf = None,
-    since: Annotated[
-        str | None,
-        typer.Option(help="Go on from the run that ended then; default: from the first event."),
-    ] = None,
-    every: Annotated[
-        str | None,
-        typer.Option(help="Take snapshots this often, for training: 1d, 6h; default: at --as-of."),
-    ] = None,
+    since: GoOnSince = None,
+    every: Every = None,
     dry_run: DryRun = False,
 ) -> None:
     """Mine users' interests into user_interest, one row each time they change.
 
     [bold]sail-features interests --as-of 2026-03-31 --every 1d[/bold]
     """
-    step = _duration(every) if every else None
+    step = _duration(every, "--every") if every else None
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
         from sail_features.spark.interests import run_interests
@@ -91,6 +87,64 @@ def interests(
 
     tables = ["events", "impressions", "item_embedding"]
     _run_job("interests", job, tables, config, as_of, dry_run)
+
+
+def clusters(
+    config: ConfigPath = None,
+    as_of: AsOf = None,
+    since: GoOnSince = None,
+    every: Every = None,
+    fit_until: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit the clusters on what was known before this time: warmup for the end of "
+            "the experiment's warm-up, or a date; default: keep those of the last partition."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Count users' likes by global cluster into user_cluster, one row each time they change.
+
+    [bold]sail-features clusters --as-of 2026-03-31 --fit-until warmup --every 1d[/bold]
+    """
+    step = _duration(every, "--every") if every else None
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.clusters import run_clusters
+
+        return run_clusters(
+            spark,
+            store,
+            settings,
+            as_of=until,
+            since=parse_as_of(since) if since else None,
+            every=step,
+            fit_until=_fit_until(fit_until, store, settings, until),
+        )
+
+    _run_job("clusters", job, ["events", "item_embedding"], config, as_of, dry_run)
+
+
+def pairs(
+    config: ConfigPath = None,
+    as_of: AsOf = None,
+    trained_until: Annotated[
+        str | None, typer.Option(help="Leave out events at or after this time; default: --as-of.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Mine items that the same users engage with into item_pair, to train an encoder on.
+
+    [bold]sail-features pairs --trained-until 2026-01-31[/bold]
+    """
+    end = parse_as_of(trained_until) if trained_until else None
+
+    def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.spark.co_engagement import run_pairs
+
+        return run_pairs(spark, store, settings, as_of=until, trained_until=end)
+
+    _run_job("pairs", job, ["events"], config, as_of, dry_run)
 
 
 def baseline(
@@ -125,6 +179,13 @@ def match(
     placebo_seed: Annotated[
         int | None, typer.Option(help="Permute vectors between items; the placebo table.")
     ] = None,
+    random_seed: Annotated[
+        int | None, typer.Option(help="Draw a random vector for each item; the random table.")
+    ] = None,
+    delay: Annotated[
+        str | None,
+        typer.Option(help="Cut histories so much earlier, such as 1h; the lagged table."),
+    ] = None,
     candidates: Annotated[
         Path | None,
         typer.Option(
@@ -139,19 +200,31 @@ def match(
     [bold]sail-features match --as-of 2026-03-31 --fit-until warmup[/bold]
     """
     tables = ["events", "impressions", "item_embedding"]
+    controls = {"--placebo-seed": placebo_seed, "--random-seed": random_seed, "--delay": delay}
+    controls = {option: value for option, value in controls.items() if value is not None}
+    if len(controls) > 1:
+        raise ConfigError.say(
+            "match",
+            f"{' and '.join(controls)} were given at once",
+            hint="each makes a table of its own: run one after the other",
+        )
+    earlier = _duration(delay, "--delay") if delay else timedelta(0)
     if candidates is not None:
-        if since or fit_until or placebo_seed is not None:
+        if since or fit_until or controls:
             raise ConfigError.say(
                 "match",
-                "--candidates was given with --since, --fit-until or --placebo-seed",
+                "--candidates was given with --since, --fit-until or a control's option",
                 hint="candidates get the features of the newest user_item_match: leave these out",
             )
         _match_candidates(candidates, [*tables, "user_item_match"], config, as_of, dry_run)
         return
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.placebo import Placebo
         from sail_features.spark.match import run_match
 
+        placebo = None if placebo_seed is None else Placebo("permuted", placebo_seed)
+        placebo = placebo if random_seed is None else Placebo("random", random_seed)
         return run_match(
             spark,
             store,
@@ -159,7 +232,8 @@ def match(
             as_of=until,
             since=parse_as_of(since) if since else None,
             fit_until=_fit_until(fit_until, store, settings, until),
-            placebo_seed=placebo_seed,
+            placebo=placebo,
+            delay=earlier,
         )
 
     _run_job("match", job, tables, config, as_of, dry_run)
@@ -180,12 +254,12 @@ def _match_candidates(
     _run_job("match", job, tables, config, as_of, dry_run)
 
 
-def _duration(text: str) -> timedelta:
+def _duration(text: str, option: str) -> timedelta:
     """Read a length of time such as 1d or 6h.
 
     Examples
     --------
-    >>> _duration("36h")
+    >>> _duration("36h", "--every")
     datetime.timedelta(days=1, seconds=43200)
     """
     import pandas as pd
@@ -195,7 +269,7 @@ def _duration(text: str) -> timedelta:
     except ValueError:
         length = timedelta(0)
     if length <= timedelta(0):
-        raise ConfigError.say("--every", f"{text!r} is no length of time", hint="write 1d or 6h")
+        raise ConfigError.say(option, f"{text!r} is no length of time", hint="write 1d or 6h")
     return length
 
 

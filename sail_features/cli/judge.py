@@ -21,7 +21,9 @@ def eval_(
     feature_repo: RepoPath = Path("feature_repo"),
     experiment: Annotated[
         Path | None,
-        typer.Option(help="An experiment.yaml to judge, in place of the workspace's tables."),
+        typer.Option(
+            help="An experiment.yaml, or a study of subsets, in place of the workspace's tables."
+        ),
     ] = None,
     ablate: Annotated[
         bool,
@@ -34,6 +36,8 @@ def eval_(
     [bold]sail-features eval --feature-repo feature_repo[/bold]
     """
     if context.invoked_subcommand:
+        return
+    if experiment is not None and _run_study(experiment):
         return
     loaded = None if experiment else _load_judged(config)
     from ranking_eval.table import print_summary
@@ -109,6 +113,23 @@ def compare(
     console = Console()
     for metric, lift in compare_runs(earlier, later, arm=arm).items():
         console.print(f"{metric}: {format_lift(lift)}", markup=False)
+
+
+def _run_study(path: Path) -> bool:
+    """Run a study and print its table; False where the file is none."""
+    from ranking_eval.study_file import is_study
+
+    if not is_study(path):
+        return False
+    from ranking_eval.table import print_study
+    from sail_features.judging import run_study_file
+    from sail_features.steps import StepMeter
+
+    console = Console()
+    found, report = run_study_file(path, StepMeter(console))
+    print_study(found.summary(), console)
+    console.print(f"report: {report}", markup=False, soft_wrap=True)
+    return True
 
 
 def _load_judged(config: Path | None) -> tuple[SailConfig, TableStore]:

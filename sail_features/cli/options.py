@@ -23,6 +23,16 @@ AsOf = Annotated[
 Since = Annotated[
     str | None, typer.Option(help="Start of the impressions; default: all before --as-of.")
 ]
+GoOnSince = Annotated[
+    str | None,
+    typer.Option(
+        "--since", help="Go on from the run that ended then; default: from the first event."
+    ),
+]
+Every = Annotated[
+    str | None,
+    typer.Option(help="Take snapshots this often, for training: 1d, 6h; default: at --as-of."),
+]
 World = Annotated[
     list[str] | None,
     typer.Option(

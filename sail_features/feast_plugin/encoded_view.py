@@ -45,7 +45,7 @@ def encoded_item_view(
     settings, why = resolve_encoder_config(config.encoder)
     resolved = config.model_copy(update={"encoder": settings})
     encoder = build_encoder(settings)
-    read = settings.text_fields if settings.media_column is None else (settings.media_column,)
+    read = tuple(settings.content_columns)
 
     def encode(rows: Any) -> Any:
         # Imported here: whoever materializes has the function alone, from the registry.

@@ -88,10 +88,32 @@ def check_none_superseded(tables: TableStore, table: str) -> None:
 
 def check_one_encoder(tables: TableStore, table: str) -> None:
     """Raise `InputError` where the partitions of ``table`` hold different encoders' vectors."""
-    encoders = {str(m.lineage.get(c.ENCODER_ID)) for m in tables.manifests(table)}
-    if len(encoders) > 1:
+    _check_one(
+        tables,
+        table,
+        c.ENCODER_ID,
+        "vectors of {} encoders",
+        hint="encode all items with one encoder, and delete the partitions of the others",
+    )
+
+
+def check_one_clustering(tables: TableStore, table: str) -> None:
+    """Raise `InputError` where the partitions of ``table`` count by different clusters."""
+    _check_one(
+        tables,
+        table,
+        c.CLUSTER_VERSION,
+        "counts by {} versions of the clusters",
+        hint="run `sail-features clusters` without --since, and delete the older partitions",
+    )
+
+
+def _check_one(tables: TableStore, table: str, name: str, problem: str, *, hint: str) -> None:
+    """Raise where the partitions' lineages differ in what they say of ``name``."""
+    found = {str(manifest.lineage.get(name)) for manifest in tables.manifests(table)}
+    if len(found) > 1:
         raise InputError.say(
             str(tables.root / table),
-            f"vectors of {len(encoders)} encoders: {', '.join(sorted(encoders))}",
-            hint="encode all items with one encoder, and delete the partitions of the others",
+            f"{problem.format(len(found))}: {', '.join(sorted(found))}",
+            hint=hint,
         )

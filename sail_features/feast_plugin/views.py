@@ -16,6 +16,7 @@ from feast import Entity, FeatureService, FeatureView
 from sail_features.feast_plugin.fields import feature_fields
 from sail_features.feast_plugin.sources import (
     check_none_superseded,
+    check_one_clustering,
     check_one_encoder,
     parquet_source,
     table_schema,
@@ -23,11 +24,14 @@ from sail_features.feast_plugin.sources import (
 from sail_features.feast_plugin.versions import version_tags
 from sail_features.schemas import (
     ITEM_EMBEDDING,
+    USER_CLUSTER,
     USER_HISTORY,
     USER_INTEREST,
     USER_ITEM_BASELINE,
     USER_ITEM_MATCH,
+    USER_ITEM_MATCH_LAGGED,
     USER_ITEM_MATCH_PLACEBO,
+    USER_ITEM_MATCH_RANDOM,
 )
 from sail_features.tables import TableStore
 
@@ -103,6 +107,31 @@ def user_interest_view(tables: TableStore, user: Entity) -> FeatureView | None:
     )
 
 
+def user_cluster_view(tables: TableStore, user: Entity) -> FeatureView | None:
+    """Return each user's likes by global cluster, or None where nobody counted them.
+
+    A row holds until the user's next one: there is one each time the histograms change.
+
+    Raises
+    ------
+    InputError
+        Its partitions don't belong together.
+    """
+    if not tables.manifests(USER_CLUSTER.name):
+        return None
+    check_none_superseded(tables, USER_CLUSTER.name)
+    check_one_clustering(tables, USER_CLUSTER.name)
+    return _view(
+        tables,
+        USER_CLUSTER.name,
+        [user],
+        ttl=FOREVER,
+        description="Likes of a user before the row's time, by primary and secondary cluster of "
+        "the catalogue: clusters, counts, decayed shares, newest times in microseconds since "
+        "1970 UTC; and the secondary clusters that are long-tail interests.",
+    )
+
+
 def baseline_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView:
     """Return the ordinary features of each impression, which every arm has.
 
@@ -147,13 +176,43 @@ def match_placebo_view(tables: TableStore, user: Entity, item: Entity) -> Featur
     InputError
         Its partitions don't belong together.
     """
-    if not tables.manifests(USER_ITEM_MATCH_PLACEBO.name):
-        return None
-    return _pair_view(
+    return _control_view(
         tables,
         USER_ITEM_MATCH_PLACEBO.name,
         [user, item],
         description="As user_item_match, but with the items' vectors permuted: lifts nothing.",
+    )
+
+
+def match_random_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
+    """Return the match features of random vectors, or None where nobody computed them.
+
+    Raises
+    ------
+    InputError
+        Its partitions don't belong together.
+    """
+    return _control_view(
+        tables,
+        USER_ITEM_MATCH_RANDOM.name,
+        [user, item],
+        description="As user_item_match, but with random vectors: what identity alone says.",
+    )
+
+
+def match_lagged_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
+    """Return the match features of histories cut earlier, or None where nobody computed them.
+
+    Raises
+    ------
+    InputError
+        Its partitions don't belong together.
+    """
+    return _control_view(
+        tables,
+        USER_ITEM_MATCH_LAGGED.name,
+        [user, item],
+        description="As user_item_match, but with histories cut earlier: keeps most of a lift.",
     )
 
 
@@ -165,6 +224,15 @@ def ranker_service(name: str, views: Sequence[FeatureView], *, description: str)
     return FeatureService(
         name=name, features=list(views), description=description, owner=OWNER, tags={"arm": name}
     )
+
+
+def _control_view(
+    tables: TableStore, table: str, entities: list[Entity], *, description: str
+) -> FeatureView | None:
+    """Return a view for an arm of the experiment alone, where its table was computed."""
+    if not tables.manifests(table):
+        return None
+    return _pair_view(tables, table, entities, description=description)
 
 
 def _pair_view(

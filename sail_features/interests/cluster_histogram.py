@@ -7,8 +7,7 @@ References
 ----------
 Trinity (Yan et al., KDD 2024, arXiv 2402.02842; `sail_method.md` B7): histograms over
 both levels of clusters; a user's long-tail clusters are those with at least 3 events that
-are rare in the whole log. Trinity measures rarity by the running interval between a
-cluster's events; a share of all events before the moment is chosen here.
+are rare in the whole log (`global_clusters.find_tail`).
 """
 
 from __future__ import annotations
@@ -84,32 +83,6 @@ def compute_histogram(
         (weight / total[entry // clusters]).astype(np.float32),
         newest,
     )
-
-
-def find_tail(
-    log: EventLog, cluster_of: NDArray[np.int32], clusters: int, *, until_us: int, share: float
-) -> NDArray[np.bool_]:
-    """Tell which clusters are rare: the least popular that hold ``share`` of all events.
-
-    Parameters
-    ----------
-    log, cluster_of : as for `compute_histogram`; events at or after ``until_us`` don't count.
-    clusters : how many there are.
-    share : of all events, at most which the tail holds together.
-
-    Examples
-    --------
-    >>> from sail_features.history import sort_events
-    >>> log = sort_events(np.arange(5), np.arange(5), np.array([0, 1, 1, 1, 2]), np.ones(5))
-    >>> find_tail(log, np.int32([0, 1, 2]), 4, until_us=5, share=0.4)
-    array([ True, False,  True,  True])
-    """
-    seen = log.item[log.time_us < until_us]
-    popularity = np.bincount(cluster_of[seen], minlength=clusters)
-    order = np.argsort(popularity, kind="stable")
-    tail = np.empty(clusters, bool)
-    tail[order] = np.cumsum(popularity[order]) <= share * popularity.sum()
-    return tail
 
 
 def find_long_tail_interests(

@@ -54,7 +54,7 @@ def iter_interest_tables(
     for start in range(0, max(1, len(wanted)), SNAPSHOTS_A_BATCH):
         batch = wanted.take(slice(start, start + SNAPSHOTS_A_BATCH))
         mined = mine_interests(seen, batch, vectors, config)
-        yield pa.table({c.USER_ID: _id_array(distinct[batch.user]), **_columns(mined, vectors)})
+        yield pa.table({c.USER_ID: id_array(distinct[batch.user]), **_columns(mined, vectors)})
 
 
 def compute_interest_table(
@@ -98,7 +98,7 @@ def _columns(mined: MinedInterests, vectors: EmbeddingTable) -> dict[str, pa.Arr
         c.AVAILABLE_AT: times_of(found.available_at_us),
         c.INTEREST_VECTORS: _pack(found.vectors, found.offsets),
         c.INTEREST_WEIGHTS: pa.ListArray.from_arrays(offsets, pa.array(found.weight)),
-        c.INTEREST_MEDOIDS: pa.ListArray.from_arrays(offsets, _id_array(ids)),
+        c.INTEREST_MEDOIDS: pa.ListArray.from_arrays(offsets, id_array(ids)),
         c.INTEREST_SIZES: pa.ListArray.from_arrays(offsets, pa.array(found.size)),
         c.INTEREST_TIMES: pa.ListArray.from_arrays(offsets, pa.array(found.newest_us)),
         c.INTEREST_FEEDBACK: pa.ListArray.from_arrays(offsets, pa.array(found.feedback)),
@@ -113,5 +113,6 @@ def _pack(vectors: NDArray[np.float32], offsets: NDArray[np.int64]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
 
 
-def _id_array(ids: NDArray[np.generic]) -> pa.Array:
+def id_array(ids: NDArray[np.generic]) -> pa.Array:
+    """Return ids as Arrow holds them: int64, or strings."""
     return pa.array(ids, pa.int64() if ids.dtype == np.int64 else pa.string())

@@ -21,7 +21,7 @@ from sail_features.interests.gather import gather_vectors
 from sail_features.interests.importance import compute_recency
 from sail_features.interests.nearest_feedback import mean_feedback
 from sail_features.interests.online_leader import leader_labels
-from sail_features.interests.seen import SeenEvents, SnapshotSlices, flatten_slices
+from sail_features.interests.seen import SeenEvents, SnapshotSlices, flatten_slices, latest_of
 from sail_features.interests.snapshots import InterestSnapshots
 from sail_features.interests.spherical_kmeans import kmeans_labels
 from sail_features.interests.summary import summarise_clusters
@@ -117,8 +117,8 @@ def _mine_block(
         nearby_offsets,
     )
     known = np.maximum(
-        _latest(vectors.available_at_us[item], offsets),
-        _latest(vectors.available_at_us[nearby_item], nearby_offsets),
+        latest_of(vectors.available_at_us[item], offsets),
+        latest_of(vectors.available_at_us[nearby_item], nearby_offsets),
     )
     per_interest: dict[str, NDArray[Any]] = {
         "vectors": found.vectors,
@@ -137,13 +137,6 @@ def _blocks(sizes: NDArray[np.int64]) -> Iterator[slice]:
     cuts = np.flatnonzero(number[1:] != number[:-1]) + 1
     for start, stop in pairwise([0, *cuts.tolist(), len(sizes)]):
         yield slice(start, stop)
-
-
-def _latest(available_at_us: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the maximum of each stretch; the beginning of time where it is empty."""
-    padded = np.append(available_at_us, np.iinfo(np.int64).min)
-    latest = np.maximum.reduceat(padded, offsets[:-1])
-    return np.where(np.diff(offsets) > 0, latest, np.iinfo(np.int64).min)
 
 
 def _join(parts: list[_Block], wanted: SnapshotSlices) -> MinedInterests:

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sail_features.history import EventLog, HistorySlices, HistoryWindow, compute_slices
+from sail_features.history import (
+    NEVER_US,
+    EventLog,
+    HistorySlices,
+    HistoryWindow,
+    compute_slices,
+)
 
 
 @dataclass(frozen=True)
@@ -70,3 +76,16 @@ def flatten_slices(slices: HistorySlices) -> tuple[NDArray[np.int64], NDArray[np
     offsets = np.concatenate([[0], np.cumsum(slices.count)]).astype(np.int64)
     shift = np.repeat(slices.start - offsets[:-1], slices.count)
     return np.arange(offsets[-1]) + shift, offsets
+
+
+def latest_of(time_us: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the latest time of each stretch; `NEVER_US`, the beginning, where it is empty.
+
+    Examples
+    --------
+    >>> latest_of(np.array([5, 7, 6]), np.array([0, 2, 3])).tolist()
+    [7, 6]
+    """
+    padded = np.append(time_us, NEVER_US)
+    latest = np.maximum.reduceat(padded, offsets[:-1])
+    return np.where(np.diff(offsets) > 0, latest, NEVER_US)

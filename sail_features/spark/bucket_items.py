@@ -23,9 +23,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from sail_features import columns as c
+from sail_features.embeddings import pack_column
 from sail_features.errors import InputError
 from sail_features.item_categories import categories_of
 from sail_features.item_vectors import build_embedding_table
+from sail_features.placebo import Placebo, draw_vectors
 from sail_features.spark.newest import newest_by_key
 
 BUCKET: Final = "bucket"
@@ -34,14 +36,14 @@ WRITTEN: Final = "bucket int, attempt string"
 
 
 def newest_vectors(
-    spark: SparkSession, embeddings: DataFrame, encoder_id: str, placebo_seed: int | None
+    spark: SparkSession, embeddings: DataFrame, encoder_id: str, placebo: Placebo | None
 ) -> DataFrame:
     """Return each item's newest row of ``item_embedding`` by one encoder.
 
     Parameters
     ----------
-    placebo_seed : deal the vectors out to other items, as `EmbeddingTable.permuted` does;
-        only the ids pass through this process.
+    placebo : give items vectors that aren't theirs, the same as `Placebo.apply` does; to
+        permute them, only the ids pass through this process.
 
     Raises
     ------
@@ -57,13 +59,31 @@ def newest_vectors(
     )
     if rows.isEmpty():
         raise InputError.not_encoded(encoder_id)
-    if placebo_seed is None:
+    if placebo is None:
         return rows
+    if placebo.kind == "random":
+        return rows.mapInArrow(DrawVectors(placebo.seed), rows.schema)
     ids = rows.select(c.ITEM_ID).sort(c.ITEM_ID).toArrow()[c.ITEM_ID].combine_chunks()
-    order = np.random.default_rng(placebo_seed).permutation(len(ids))
+    order = np.random.default_rng(placebo.seed).permutation(len(ids))
     dealt = spark.createDataFrame(pa.table({c.ITEM_ID: ids, "source": ids.take(pa.array(order))}))
     vectors = rows.select(f.col(c.ITEM_ID).alias("source"), c.EMBEDDING)
     return rows.drop(c.EMBEDDING).join(dealt, c.ITEM_ID).join(vectors, "source").drop("source")
+
+
+@dataclass(frozen=True)
+class DrawVectors:
+    """Puts random vectors in the place of the items' own."""
+
+    seed: int
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Replace the vectors of one batch after the other."""
+        for batch in batches:
+            if batch.num_rows:
+                dim = batch.column(c.DIM)[0].as_py()
+                drawn = draw_vectors(batch.column(c.ITEM_ID).to_pylist(), dim, self.seed)
+                place = batch.schema.get_field_index(c.EMBEDDING)
+                yield batch.set_column(place, c.EMBEDDING, pack_column(drawn))
 
 
 def named_items(parts: Sequence[DataFrame], buckets: int) -> DataFrame:

@@ -26,7 +26,8 @@ from sail_features.errors import MissingTableError, QuarantineError
 from sail_features.manifest import Choice, Manifest
 from sail_features.progress import Watch, unwatched
 from sail_features.schemas import ITEM_EMBEDDING
-from sail_features.spark.contents import CONTENT, check_fields, describe_contents, has_content
+from sail_features.spark.content_files import CONTENT
+from sail_features.spark.contents import check_fields, describe_contents, has_content
 from sail_features.spark.encode_chunks import encode_in_chunks
 from sail_features.spark.encode_summary import EncodeSummary, summarise
 from sail_features.spark.encode_task import ENCODED

@@ -15,7 +15,8 @@ from pyspark.sql import functions as f
 from sail_features import columns as c
 from sail_features.config import SailConfig
 from sail_features.encoders.catalogue import build_encoder
-from sail_features.spark.contents import CONTENT, describe_contents
+from sail_features.spark.content_files import CONTENT
+from sail_features.spark.contents import describe_contents
 from sail_features.spark.encode_task import ENCODED, TaskReports, encode_batches
 from sail_features.spark.gpu import encode_profile
 

@@ -29,7 +29,8 @@ from sail_features.encoders.media import HashedFiles
 from sail_features.encoders.pipeline import EncodePipeline, Statistics, iter_windows
 from sail_features.encoders.protocol import Content
 from sail_features.encoders.work import matmul_peak
-from sail_features.spark.contents import CONTENT
+from sail_features.spark.content_files import CONTENT
+from sail_features.spark.content_parts import parts_in
 from sail_features.spark.gpu import device_of_task
 
 ENCODED: Final = StructType(
@@ -79,8 +80,7 @@ def encode_batches(
     """Encode the batches of one task on its device, and report what was done."""
     device, reason = device_of_task()
     worker = _worker(config, device, _cores_of_task())
-    contents_of = contents_in if config.media_column is None else _files_in
-    yield from encode_windows(batches, worker.pipeline, contents_of)
+    yield from encode_windows(batches, worker.pipeline, _reader_of(config))
     reports.add([worker.report(device, reason)])
 
 
@@ -147,6 +147,13 @@ def _cores_of_task() -> int:
 def contents_in(window: list[pa.RecordBatch]) -> list[Content]:
     """Return the contents of a window's batches."""
     return [content for batch in window for content in batch.column(CONTENT).to_pylist()]
+
+
+def _reader_of(config: EncoderConfig) -> Callable[[list[pa.RecordBatch]], list[Content]]:
+    """Return what turns a window's batches into contents of this encoder."""
+    if config.kind == "sail":
+        return parts_in
+    return contents_in if config.media_column is None else _files_in
 
 
 def _files_in(window: list[pa.RecordBatch]) -> list[Content]:

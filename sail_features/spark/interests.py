@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
-import numba
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.types import (
@@ -33,15 +29,19 @@ from pyspark.sql.types import (
 from sail_features import columns as c
 from sail_features.config import SailConfig
 from sail_features.encoders.catalogue import build_encoder
-from sail_features.errors import InputError
-from sail_features.history import MICROSECOND, to_us
-from sail_features.interests.changes import ALWAYS_US, SnapshotTimes, find_changed_vectors
 from sail_features.interests.frame import iter_interest_tables
-from sail_features.item_vectors import derive_item_vectors, open_item_vectors
-from sail_features.manifest import InputRef, Manifest
+from sail_features.item_vectors import open_item_vectors
+from sail_features.manifest import Manifest
 from sail_features.schemas import USER_INTEREST
 from sail_features.spark.inputs import read_feedback, write_partition
-from sail_features.tables import TableStore, format_as_of
+from sail_features.spark.snapshots import (
+    by_bucket,
+    check_goes_on,
+    snapshot_times,
+    vectors_and_changes,
+    within_reach,
+)
+from sail_features.tables import TableStore
 
 TABLE: Final = USER_INTEREST.name
 INPUTS: Final = ("events", "impressions", "item_embedding")
@@ -76,13 +76,8 @@ def run_interests(
     parts = {name: store.covering(name, as_of) for name in INPUTS}
     inputs = [m.as_input() for manifests in parts.values() for m in manifests]
     settings = _settings(config)
-    if since is not None:
-        _check_goes_on(store, since, as_of, settings, inputs)
-    times = SnapshotTimes(
-        as_of_us=to_us(as_of),
-        every_us=every // MICROSECOND if every else ALWAYS_US,
-        since_us=to_us(since) if since else None,
-    )
+    check_goes_on(store, TABLE, since, as_of, settings, inputs)
+    times = snapshot_times(as_of, since, every)
     with store.replace_partition(
         TABLE,
         as_of,
@@ -90,14 +85,22 @@ def run_interests(
         inputs=inputs,
         config=settings | {"every_us": times.every_us, "buckets": config.spark.buckets},
     ) as partition:
-        vectors, changed = _vectors(store, settings["encoder_id"], as_of, since)
+        vectors, changed = vectors_and_changes(store, settings["encoder_id"], as_of, since)
         dim = open_item_vectors(vectors).dim
         feedback = read_feedback(
             spark, store, parts["events"], parts["impressions"], config.history
         )
-        reached = _within_reach(feedback, as_of, since, config)
+
+        def mine(bucket: pa.Table) -> Iterator[pa.Table]:
+            table = open_item_vectors(vectors)
+            return iter_interest_tables(
+                bucket, table, times, config.interests, config.history, changed
+            )
+
+        days = max(config.interests.lookback_days, config.history.lookback_days)
+        reached = within_reach(feedback, as_of, since, days)
         write_partition(
-            _mine_by_bucket(reached, vectors, times, changed, config)
+            by_bucket(reached, mine, _schema(feedback), config.spark.buckets)
             .withColumn(c.CREATED, f.lit(partition.created))
             .withColumn(c.DIM, f.lit(dim))
             .withColumn(c.ENCODER_ID, f.lit(settings["encoder_id"])),
@@ -115,80 +118,10 @@ def run_interests(
 def _settings(config: SailConfig) -> dict[str, Any]:
     """Return everything beside inputs and times that shapes the rows."""
     return {
-        "interests": config.interests.model_dump(mode="json"),
+        "interests": config.interests.model_dump(mode="json", exclude={"clusters"}),
         "history": config.history.model_dump(mode="json"),
         "encoder_id": build_encoder(config.encoder).encoder_id,
     }
-
-
-def _check_goes_on(
-    store: TableStore,
-    since: datetime,
-    as_of: datetime,
-    settings: dict[str, Any],
-    inputs: list[InputRef],
-) -> None:
-    """Raise where the snapshots until ``since`` rest on other inputs or settings."""
-    where = f"interests --since {format_as_of(since)}"
-    complete = {manifest.as_of: manifest for manifest in store.manifests(TABLE)}
-    earlier = complete.get(since)
-    if since >= as_of:
-        problem = f"isn't before --as-of {format_as_of(as_of)}"
-    elif earlier is None:
-        ends = ", ".join(format_as_of(end) for end in complete) or "nowhere"
-        problem = f"no snapshots end there; those that exist end at {ends}"
-    elif any(earlier.config[name] != value for name, value in settings.items()):
-        problem = "the snapshots until then were made with other settings"
-    elif not set(earlier.inputs) <= set(inputs):
-        again = sorted({ref.table for ref in set(earlier.inputs) - set(inputs)})
-        problem = f"{', '.join(again)} of before then were written again"
-    else:
-        return
-    raise InputError.say(where, problem, hint="run without --since, or give another one")
-
-
-def _vectors(
-    store: TableStore, encoder_id: str, as_of: datetime, since: datetime | None
-) -> tuple[Path, NDArray[np.bool_] | None]:
-    """Return the folder of the items' vectors, and which of them the run before didn't have."""
-    folder = derive_item_vectors(store, encoder_id, as_of)
-    if since is None:
-        return folder, None
-    before = open_item_vectors(derive_item_vectors(store, encoder_id, since))
-    return folder, find_changed_vectors(before, open_item_vectors(folder))
-
-
-def _within_reach(
-    feedback: DataFrame, as_of: datetime, since: datetime | None, config: SailConfig
-) -> DataFrame:
-    """Return the events that a snapshot after ``since``, or the one at it, may see."""
-    seen = feedback.where(f.col(c.EVENT_TIMESTAMP) < f.lit(as_of))
-    if since is None:
-        return seen
-    days = max(config.interests.lookback_days, config.history.lookback_days)
-    return seen.where(f.col(c.EVENT_TIMESTAMP) >= f.lit(since - timedelta(days=days)))
-
-
-def _mine_by_bucket(
-    feedback: DataFrame,
-    vectors: Path,
-    times: SnapshotTimes,
-    changed: NDArray[np.bool_] | None,
-    config: SailConfig,
-) -> DataFrame:
-    """Return the rows of all users; a bucket's ids must fit in a task's memory."""
-
-    def mine(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        numba.set_num_threads(1)  # a task is one core
-        bucket = pa.Table.from_batches(batches)
-        table = open_item_vectors(vectors)
-        for found in iter_interest_tables(
-            bucket, table, times, config.interests, config.history, changed
-        ):
-            yield from found.to_batches()
-
-    bucket = f.pmod(f.xxhash64(c.USER_ID), f.lit(config.spark.buckets)).cast("int").alias("bucket")
-    return feedback.groupBy(bucket).applyInArrow(mine, _schema(feedback))
 
 
 def _schema(feedback: DataFrame) -> StructType:

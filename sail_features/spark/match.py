@@ -9,23 +9,33 @@ which the workers of a machine share.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 
 from sail_features.config import SailConfig
 from sail_features.derived import prune_derived
+from sail_features.errors import ConfigError
 from sail_features.history import HistoryWindow
 from sail_features.manifest import Manifest
 from sail_features.match.block import MatchFeature
 from sail_features.match.family import feature_set_id
-from sail_features.schemas import USER_ITEM_MATCH, USER_ITEM_MATCH_PLACEBO
+from sail_features.placebo import Placebo
+from sail_features.schemas import (
+    USER_ITEM_MATCH,
+    USER_ITEM_MATCH_LAGGED,
+    USER_ITEM_MATCH_PLACEBO,
+    USER_ITEM_MATCH_RANDOM,
+)
 from sail_features.spark.inputs import read_partitions, rows_to_match
 from sail_features.spark.match_edges import Edges, earlier_edges, fit_on_early_rows
 from sail_features.spark.match_source import MatchSource, read_source, stream_of
 from sail_features.spark.match_task import MatchTask, RowLineage, write_matches
 from sail_features.tables import StagedPartition, TableStore
+
+NO_DELAY: Final = timedelta(0)
 
 
 def run_match(
@@ -36,7 +46,8 @@ def run_match(
     as_of: datetime,
     since: datetime | None = None,
     fit_until: datetime | None = None,
-    placebo_seed: int | None = None,
+    placebo: Placebo | None = None,
+    delay: timedelta = NO_DELAY,
 ) -> Manifest:
     """Compute match features of the impressions in [since, as_of).
 
@@ -48,7 +59,9 @@ def run_match(
         must lie before the ranker's first training row. None keeps the edges of the
         newest earlier partition, so that a nightly run doesn't change the features;
         where there is none, bands are equal.
-    placebo_seed : deal the vectors out to other items and write the placebo table.
+    placebo : give items vectors that aren't theirs, and write that arm's own table.
+    delay : cut histories so much earlier than ``history.lag_s`` does, and write the table of
+        the lagged arm; its rows are stamped as the others are.
 
     Raises
     ------
@@ -56,25 +69,30 @@ def run_match(
         Items were not encoded, or nothing was imported.
     InputError
         Nothing to fit edges on before ``fit_until``.
+    ConfigError
+        Both ``placebo`` and ``delay``.
     """
-    table = (USER_ITEM_MATCH if placebo_seed is None else USER_ITEM_MATCH_PLACEBO).name
+    table = _table_of(placebo, delay)
+    config = _cut_earlier(config, delay)
     impressions = read_partitions(spark, store, store.covering("impressions", as_of))
     asked = rows_to_match(impressions, since, config.history)
-    source = read_source(
-        spark, store, config, asked, as_of=as_of, since=since, placebo_seed=placebo_seed
-    )
+    source = read_source(spark, store, config, asked, as_of=as_of, since=since, placebo=placebo)
     bins = config.match.histogram_bins
     if fit_until is None:
         edges = earlier_edges(store, table, as_of, source.items.encoder_id, bins)
     else:
-        edges = fit_on_early_rows(fit_until, asked, source, config)
-    settings = settings_of(config, source, edges) | {"placebo_seed": placebo_seed}
+        edges = fit_on_early_rows(fit_until - delay, asked, source, config)
+    made = {
+        "placebo": None if placebo is None else asdict(placebo),
+        "delay_s": delay.total_seconds(),
+    }
+    settings = settings_of(config, source, edges) | made
     with store.replace_partition(
         table, as_of, since=since, inputs=source.inputs, config=settings
     ) as partition:
         features = source.features(config.match, edges.values)
-        write_features(asked, source, edges, features, config, partition)
-        partition.lineage.update(placebo_seed=placebo_seed)
+        write_features(asked, source, edges, features, config, partition, delay=delay)
+        partition.lineage.update(made)
     source.items.discard()
     prune_derived(store.root)
     return store.latest(table, as_of)
@@ -100,15 +118,24 @@ def write_features(
     features: tuple[MatchFeature, ...],
     config: SailConfig,
     partition: StagedPartition,
+    *,
+    delay: timedelta = NO_DELAY,
 ) -> None:
-    """Compute the features of the rows asked into a staged partition, and state their lineage."""
+    """Compute the features of the rows asked into a staged partition, and state their lineage.
+
+    Parameters
+    ----------
+    delay : how much later than the rows asked the written ones are stamped.
+    """
     feature_set = feature_set_id(features, config.match.dim)
     task = MatchTask(
         source.items,
         source.runs,
         features,
         HistoryWindow.from_config(config.history),
-        RowLineage(partition.created, feature_set, source.items.encoder_id, edges.trained_until),
+        RowLineage(
+            partition.created, feature_set, source.items.encoder_id, edges.trained_until, delay
+        ),
         partition.folder,
     )
     write_matches(stream_of(asked, source, config), task, partition)
@@ -121,6 +148,26 @@ def write_features(
         histogram_edges=edges.values,
         trained_until=_iso(edges.trained_until),
     )
+
+
+def _table_of(placebo: Placebo | None, delay: timedelta) -> str:
+    if placebo is not None and delay:
+        raise ConfigError.say(
+            "match",
+            "a placebo's vectors and a delay at once",
+            hint="make the arms one after the other, each from the real thing",
+        )
+    if placebo is None:
+        return (USER_ITEM_MATCH_LAGGED if delay else USER_ITEM_MATCH).name
+    return {"permuted": USER_ITEM_MATCH_PLACEBO, "random": USER_ITEM_MATCH_RANDOM}[
+        placebo.kind
+    ].name
+
+
+def _cut_earlier(config: SailConfig, delay: timedelta) -> SailConfig:
+    lag_s = config.history.lag_s + delay.total_seconds()
+    history = config.history.model_copy(update={"lag_s": lag_s})
+    return config.model_copy(update={"history": history})
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -28,6 +28,7 @@ from sail_features.item_categories import (
 )
 from sail_features.item_vectors import derive_item_vectors, open_item_vectors
 from sail_features.manifest import Manifest, sha256_of
+from sail_features.placebo import Placebo
 from sail_features.spark.bucket_items import (
     CATEGORIES,
     WriteItems,
@@ -85,12 +86,10 @@ def share_items(
     config: SailConfig,
     encoder_id: str,
     as_of: datetime,
-    placebo_seed: int | None,
+    placebo: Placebo | None,
 ) -> ItemFiles:
     """Return the one file of all items, made where it isn't there yet."""
-    vectors = derive_item_vectors(
-        store, encoder_id, as_of, placebo_seed=placebo_seed, dim=config.match.dim
-    )
+    vectors = derive_item_vectors(store, encoder_id, as_of, placebo=placebo, dim=config.match.dim)
     table = open_item_vectors(vectors)
     categories = derive_item_categories(store, vectors, table, as_of)
     return ItemFiles(vectors, categories, categories is not None, encoder_id, table.dim)
@@ -103,7 +102,7 @@ def bucket_items(
     encoder_id: str,
     parts: Mapping[str, Sequence[Manifest]],
     named: Sequence[DataFrame],
-    placebo_seed: int | None,
+    placebo: Placebo | None,
 ) -> ItemFiles:
     """Join the vectors to the buckets whose rows and events name them.
 
@@ -113,12 +112,12 @@ def bucket_items(
     named : rows and events with a user and an item each.
     """
     embeddings = read_partitions(spark, store, parts["item_embedding"])
-    vectors = newest_vectors(spark, embeddings, encoder_id, placebo_seed).cache()
+    vectors = newest_vectors(spark, embeddings, encoder_id, placebo).cache()
     try:
         items = _categorised(spark, store, parts["items"], vectors)
         buckets, dim = config.spark.buckets, config.match.dim
         made_of = [[m.fingerprint for m in part] for part in parts.values()]
-        key = sha256_of([made_of, encoder_id, placebo_seed, dim, buckets])[:16]
+        key = sha256_of([made_of, encoder_id, placebo, dim, buckets])[:16]
         folder = store.root / DERIVED / f"bucket_items-{key}"
         task = WriteItems(folder, encoder_id, dim)
         stored = vectors.select(c.DIM).first()

@@ -17,6 +17,7 @@ from sail_features.manifest import InputRef, Manifest
 from sail_features.match.block import MatchFeature
 from sail_features.match.events import event_types_of
 from sail_features.match.family import build_features
+from sail_features.placebo import Placebo
 from sail_features.schemas import USER_INTEREST
 from sail_features.spark.inputs import read_told, read_unclicked
 from sail_features.spark.match_items import ItemFiles, bucket_items, share_items
@@ -63,7 +64,7 @@ def read_source(
     *,
     as_of: datetime,
     since: datetime | None = None,
-    placebo_seed: int | None = None,
+    placebo: Placebo | None = None,
 ) -> MatchSource:
     """Read what the rows asked, in [since, as_of), are matched with.
 
@@ -84,10 +85,10 @@ def read_source(
         parts[USER_INTEREST.name] = store.covering(USER_INTEREST.name, as_of)
     past = _read_past(spark, store, config, parts, since, interests)
     if config.spark.item_vectors == "shared":
-        items = share_items(store, config, encoder_id, as_of, placebo_seed)
+        items = share_items(store, config, encoder_id, as_of, placebo)
     else:
         named = [rows for rows in (asked, past.told, past.unclicked) if rows is not None]
-        items = bucket_items(spark, store, config, encoder_id, parts, named, placebo_seed)
+        items = bucket_items(spark, store, config, encoder_id, parts, named, placebo)
     runs: tuple[Path, ...] = ()
     if config.spark.keep_user_events:
         types = event_types_of(build_features(config.match))

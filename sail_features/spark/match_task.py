@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from sail_features import columns as c
-from sail_features.history import HistoryWindow, times_of, to_us, us_of
+from sail_features.history import MICROSECOND, HistoryWindow, times_of, to_us, us_of
 from sail_features.match.block import MatchFeature
 from sail_features.match.family import columns_of
 from sail_features.match.frame import answers_of
@@ -45,6 +45,8 @@ class RowLineage:
     feature_set_id: str
     encoder_id: str
     trained_until: datetime | None
+    delay: timedelta = timedelta(0)
+    """How much later a row is stamped than it was matched as of."""
 
     def add_to(self, table: pa.Table) -> pa.Table:
         """Return the rows with these columns; none is available before its features were."""
@@ -52,6 +54,10 @@ class RowLineage:
             known = times_of(np.maximum(us_of(table[c.AVAILABLE_AT]), to_us(self.trained_until)))
             at = table.column_names.index(c.AVAILABLE_AT)
             table = table.set_column(at, c.AVAILABLE_AT, known)
+        if self.delay:
+            at = table.column_names.index(c.EVENT_TIMESTAMP)
+            later = times_of(us_of(table[c.EVENT_TIMESTAMP]) + self.delay // MICROSECOND)
+            table = table.set_column(at, c.EVENT_TIMESTAMP, later)
         table = table.append_column(c.FEATURES_AVAILABLE_AT, table[c.AVAILABLE_AT])
         for name, value in (
             (c.CREATED, pa.scalar(self.created, TIMESTAMP)),

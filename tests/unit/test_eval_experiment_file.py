@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from ranking_eval.cost import GivenCost
 from ranking_eval.experiment_file import choose_groups, load_experiment, load_rows_and_arms
 from sail_features.cli import main
 from sail_features.errors import ConfigError, EvaluationError, InputError
@@ -79,6 +80,24 @@ def test_patterns_choose_columns_and_a_treatment_adds_to_control(folder):
     assert choose_groups(spec, experiment) == {"contrast": ("contrast_mean",)}
 
 
+def test_control_arms_have_their_roles_and_costs_their_groups(folder):
+    arms = {**SPEC["arms"], "lagged": {"add": ["contrast_max"]}, "random": {"add": ["permuted"]}}
+    costs = {"contrast": {"online_ms": 0.5}}
+    spec, _, experiment = load(folder, arms=arms, costs=costs)
+    names = [arm.name for arm in experiment.arms]
+    assert names == ["control", "treatment", "placebo", "random", "lagged"]
+    assert (experiment.random, experiment.lagged) == ("random", "lagged")
+    assert spec.costs["contrast"].given() == GivenCost(online_ms=0.5)
+
+
+def test_costs_of_no_group_are_refused_before_any_fit(folder, capsys):
+    path = write(folder, costs={"contrst": {"online_ms": 0.5}})
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", "--experiment", str(path)])
+    assert stopped.value.code == 1
+    assert "costs of 'contrst'" in " ".join(capsys.readouterr().err.split())
+
+
 def test_ids_times_and_labels_never_match_a_pattern(folder):
     _, _, experiment = load(folder, arms={**SPEC["arms"], "treatment": {"add": ["*"]}})
     assert not {"label", "item_id", "user_id", "request_id"} & set(experiment.arms[1].columns)
@@ -111,6 +130,7 @@ def main_exit(arguments):
         ({"arms": {**SPEC["arms"], "treatment": {}}}, "give one of columns, add and service"),
         ({"arms": {**SPEC["arms"], "treatment": {"service": "x"}}}, "arms are services"),
         ({"colour": "red"}, "colour"),
+        ({"costs": {"contrast": {"online_ms": -1}}}, "online_ms"),
         ({"eval": {"seeds": "many"}}, "seeds"),
     ],
 )

@@ -30,6 +30,7 @@ WHOLE = {
     "log_loss": compute_log_loss,
     "normalized_entropy": compute_normalized_entropy,
     "calibration_ratio": compute_calibration_ratio,
+    "calibration_gap": lambda *rows: abs(compute_calibration_ratio(*rows) - 1),
 }
 GROUPED = {
     "grouped_auc": ("gauc_impr", "users"),

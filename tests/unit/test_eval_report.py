@@ -14,7 +14,13 @@ import pytest
 from rich.console import Console
 
 from ranking_eval import Arm, ArmResult, Evaluation, Experiment, Lift, compute_verdict
+from ranking_eval.ablation import GroupValue
+from ranking_eval.control_arms import ControlArm
+from ranking_eval.cost import Cost
+from ranking_eval.curves import ArmCurves, LearningCurve
 from ranking_eval.formats import format_delta
+from ranking_eval.inference import REPORTED
+from ranking_eval.metrics.roc_curve import compute_roc_curve
 from ranking_eval.plots import draw_all
 from ranking_eval.rankers import Fit
 from ranking_eval.report import write_report
@@ -29,12 +35,12 @@ ARMS = (
     Arm("placebo", ("ctr", "shuffled")),
 )
 EXPERIMENT = Experiment(f"shop {HOSTILE}", ARMS)
-METRICS = ("auc", "grouped_auc", "log_loss")
+METRICS = REPORTED
 
 
 def make_lifts(delta, half):
-    """A better AUC and, where it is better, a better log loss, which is a lower one."""
-    deltas = {"auc": delta, "grouped_auc": delta, "log_loss": -delta}
+    """A better AUC and, where it is better, better probabilities, whose figures are lower."""
+    deltas = {name: delta if "auc" in name else -delta for name in METRICS}
     return {
         name: Lift(name, value, value - half, value + half, half / 2, 80.0)
         for name, value in deltas.items()
@@ -137,7 +143,9 @@ def test_the_report_suits_a_phone_and_a_dark_page(page):
 
 
 def test_plots_are_xml_and_the_same_every_time():
-    first, second = draw_all(make_evaluation()), draw_all(make_evaluation())
+    found = replace(make_evaluation(), curves=make_curves(), **make_ablation())
+    first, second = draw_all(found), draw_all(found)
+    assert {"roc", "learning", "cost"} <= set(first)
     assert first == second
     for svg in first.values():
         assert ElementTree.fromstring(svg).tag.endswith("svg")  # noqa: S314 (our own text)
@@ -192,15 +200,90 @@ def harmed_slice():
     return SliceLift(f"kind: {HOSTILE}", 20, lift, adjusted_p=0.001)
 
 
-def test_a_lift_that_harms_a_slice_or_the_log_loss_is_not_credible():
+def test_a_lift_that_harms_a_slice_or_the_probabilities_is_not_credible():
     good = make_evaluation()
     assert outcome_of(good) is Outcome.CREDIBLE
     harmed = compute_verdict(replace(good, slices=(harmed_slice(),)))
     assert harmed.outcome is Outcome.NO_LIFT
     assert harmed.sentence.endswith(f"harms kind: {HOSTILE}")
-    worse = replace(good.lift["log_loss"], delta=0.002, low=0.001, high=0.003)
-    dearer = compute_verdict(replace(good, lift={**good.lift, "log_loss": worse}))
-    assert dearer.sentence.endswith("log loss rises: +.0020 [+.0010, +.0030]")
+    worse = replace(good.lift["normalized_entropy"], delta=0.002, low=0.001, high=0.003)
+    dearer = compute_verdict(replace(good, lift={**good.lift, "normalized_entropy": worse}))
+    assert dearer.sentence.endswith("normalised entropy rises: +.0020 [+.0010, +.0030]")
+
+
+def test_probabilities_that_are_off_by_more_than_chance_are_an_objection():
+    good = make_evaluation()
+
+    def off_by(low):
+        worse = replace(good.lift["calibration_gap"], delta=low + 0.01, low=low, high=low + 0.02)
+        return compute_verdict(replace(good, lift={**good.lift, "calibration_gap": worse}))
+
+    assert off_by(0.02).outcome is Outcome.CREDIBLE
+    assert off_by(0.05).sentence.endswith("calibration gets worse: +.0600 [+.0500, +.0700]")
+
+
+def make_curves():
+    roc = compute_roc_curve([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.9])
+    learning = LearningCurve(np.array([1, 10]), np.array([0.6, 0.7]))
+    return {arm.name: ArmCurves(roc, learning) for arm in ARMS}
+
+
+def make_ablation():
+    """Two groups, one of a hostile name, the other the dearer and worse one."""
+    small, large = make_lifts(0.002, 0.001)["auc"], make_lifts(0.001, 0.001)["auc"]
+    costs = {HOSTILE: Cost(bytes_per_row=4.0), "dear": Cost(online_ms=2.0, bytes_per_row=64.0)}
+    return {
+        "ablation": (
+            GroupValue(HOSTILE, (HOSTILE,), small, small),
+            GroupValue("dear", ("other",), large, large),
+        ),
+        "costs": {"treatment": Cost(bytes_per_row=68.0), **costs},
+    }
+
+
+def test_curves_stand_in_page_and_summary(tmp_path):
+    found = replace(make_evaluation(), curves=make_curves())
+    write_report(found, EXPERIMENT, tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text())
+    text = " ".join(page.text)
+    assert "ROC curves on the test rows" in text
+    assert "boosting rounds, up to where training stopped" in text
+    told = found.summary()["curves"]["treatment"]
+    assert told["roc"]["true_positive_rate"] == [0.0, 0.5, 1.0, 1.0, 1.0]
+    assert told["learning"] == {"rounds": [1, 10], "auc": [0.6, 0.7]}
+
+
+def test_cost_stands_beside_value_with_the_front_marked(tmp_path):
+    found = replace(make_evaluation(), **make_ablation())
+    assert found.worth_their_price() == (HOSTILE, "treatment")
+    assert found.summary()["costs"]["dear"] == {"online_ms": 2.0, "bytes_per_row": 64.0}
+    write_report(found, EXPERIMENT, tmp_path / "report.html")
+    text = " ".join(Page((tmp_path / "report.html").read_text()).text)
+    assert "feature bytes a row" in text
+    assert text.count("Pareto front") == 2
+
+
+def test_markdown_says_the_same_and_shows_hostile_names_as_they_are(tmp_path):
+    small = SliceLift("few", 3, reason="1.5 effective users")
+    found = replace(
+        make_evaluation(banner="Few effective users"),
+        slices=(harmed_slice(), small),
+        suspicions=(f"column {HOSTILE}",),
+        **make_ablation(),
+    )
+    write_report(found, EXPERIMENT, tmp_path / "report.html", notes=["sampled 10 %"])
+    text = (tmp_path / "report.md").read_text()
+    assert "<script" not in text.replace(r"\<script", "")
+    for words in (
+        "**invalid**: suspected leak: column",
+        "| AUC | treatment - control | +.0026 | +.0016 to +.0036 |",
+        "1.5 effective users",
+        "- sampled 10 %",
+        "| dear | +.0010 | +.0010 | 64 | 2 | - |  |",
+    ):
+        assert words in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables)
 
 
 def test_the_report_shows_slices_and_suspicions_as_text(tmp_path):
@@ -227,14 +310,24 @@ def test_differences_are_written_with_their_sign(value, written):
 
 
 def test_the_table_shows_arms_lift_placebo_and_cost():
-    summary = make_evaluation().summary() | {
+    arm = ControlArm(make_lifts(0.0025, 0.001), make_lifts(0.0001, 0.001))
+    found = replace(make_evaluation(), control_arms={"lagged": arm})
+    summary = found.summary() | {
         "dataset": "shop [bold]",
         "steps": {"encode [red]": {"seconds": 3.0, "peak_gb": 1.25}},
     }
     console = Console(file=io.StringIO(), width=100)
     print_summary(summary, console)
     shown = console.file.getvalue()
-    for words in ("1,234", "treatment: AUC", "+.0026 [+.0016, +.0036]", "+.0002", "1.25 GB"):
+    for words in (
+        "1,234",
+        "treatment: AUC",
+        "+.0026 [+.0016, +.0036]",
+        "+.0002",
+        "lagged lift: AUC",
+        "+.0025 [+.0015, +.0035]",
+        "1.25 GB",
+    ):
         assert words in shown
     assert "shop [bold]" in shown
     assert "encode [red]" in shown
