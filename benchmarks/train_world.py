@@ -50,9 +50,9 @@ CROSSED: Final[tuple[Pattern, ...]] = (
     ("audio", "vision"),
 )
 CONTENT: Final = TrainSettings(steps=150, batch_size=256, warmup_steps=30, weight_decay=1e-2)
-SEQUENCE: Final = TrainSettings(steps=200, batch_size=192, warmup_steps=20, learning_rate=5e-4)
+SEQUENCE: Final = TrainSettings(steps=200, batch_size=192, warmup_steps=20)
 IDS: Final = TrainSettings(steps=100, batch_size=256, warmup_steps=20, learning_rate=5e-4)
-CONTENT_WEIGHT: Final = 4.0
+CONTENT_WEIGHT: Final = 2.0
 """Of the content pairs beside each step of the enhancement."""
 
 

@@ -23,7 +23,8 @@ def build_encoder(config: EncoderConfig, placement: Placement | None = None) -> 
     ModelError
         The model can't be found.
     ConfigError
-        A vision or audio encoder without a model.
+        An encoder that needs a model and has none, or files of a modality that the
+        model doesn't read.
     """
     if config.kind == "hash":
         return HashEncoder(config.dim)
@@ -45,6 +46,8 @@ def build_encoder(config: EncoderConfig, placement: Placement | None = None) -> 
             hint="give a folder, or a Hugging Face id that is in the local cache",
         )
     reader = MediaReader(config.media_root, config.max_media_bytes)
+    if config.kind == "sail":
+        return _build_omni(config, config.model, reader, placed)
     if config.kind == "vision":
         from sail_features.encoders.vision import VisionEncoder
 
@@ -52,3 +55,19 @@ def build_encoder(config: EncoderConfig, placement: Placement | None = None) -> 
     from sail_features.encoders.audio import AudioEncoder
 
     return AudioEncoder(config.model, reader=reader, placement=placed)
+
+
+def _build_omni(
+    config: EncoderConfig, model: str, reader: MediaReader, placement: Placement
+) -> Encoder:
+    from sail_features.encoders.omni.encoder import OmniEncoder
+
+    encoder = OmniEncoder(model, reader=reader, placement=placement)
+    for modality, column in config.media_columns.items():
+        if modality not in encoder.settings.modalities:
+            raise ConfigError.say(
+                f"encoder.{config.content_columns[column]}",
+                f"names {column!r}, but {model} reads {', '.join(encoder.settings.modalities)}",
+                hint=f"leave it out, or train a model with a tower for {modality}",
+            )
+    return encoder

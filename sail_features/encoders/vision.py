@@ -91,6 +91,8 @@ class VisionEncoder:
         self.dim = read_size(sizes, [size], self.folder)
         self.image_size = read_size(vision, ["image_size"], self.folder)
         self._patches = (self.image_size // read_size(vision, ["patch_size"], self.folder)) ** 2
+        self.frame_tokens = self._patches + (1 if self.tower.startswith("CLIP") else 0)
+        """Vectors of a frame's last hidden state; CLIP has one of the whole image beside."""
 
     @cached_property
     def encoder_id(self) -> str:
@@ -167,6 +169,26 @@ class VisionEncoder:
 
     def forward(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the mean over each item's frames, shape (len(batch), dim)."""
+        return mean_of_parts(self._pooled(self._see(batch)), [len(item) for item in batch])
+
+    def forward_parts(
+        self, batch: Sequence[NDArray[np.uint8]], *, patches: bool
+    ) -> list[NDArray[np.float32]]:
+        """Return each item's own vectors: of its frames, or of all patches of all frames.
+
+        Parameters
+        ----------
+        patches : the tower's last hidden state, `frame_tokens` vectors a frame of
+            ``hidden_size`` numbers, in place of the one vector of ``dim``.
+        """
+        seen = self._see(batch)
+        each = self.frame_tokens if patches else 1
+        vectors = _to_numpy(seen.last_hidden_state) if patches else self._pooled(seen)
+        ends = np.cumsum([len(item) * each for item in batch])
+        return np.split(vectors.reshape(-1, vectors.shape[-1]), ends[:-1])
+
+    def _see(self, batch: Sequence[NDArray[np.uint8]]) -> Any:
+        """Return what the tower makes of all frames."""
         import torch
 
         scale, shift = self._scaling
@@ -174,10 +196,10 @@ class VisionEncoder:
             frames = torch.from_numpy(np.concatenate(batch)).to(self.device) * scale + shift
             if self.device != "cpu" and self.placement.dtype == "bfloat16":
                 frames = frames.bfloat16()
-            found = self._model(pixel_values=frames)
-            projected = getattr(found, "image_embeds", None)
-            vectors = found.pooler_output if projected is None else projected
-            return mean_of_parts(vectors.float().cpu().numpy(), [len(item) for item in batch])
+            return self._model(pixel_values=frames)
+
+    def _pooled(self, seen: Any) -> NDArray[np.float32]:
+        return _to_numpy(seen.image_embeds if self.projects else seen.pooler_output)
 
     def load(self) -> None:
         """Read weights and preprocessing, if that isn't done yet."""
@@ -186,6 +208,11 @@ class VisionEncoder:
     def encode(self, contents: Sequence[Content]) -> NDArray[np.float32]:
         """Return shape (len(contents), dim), rows of length 1."""
         return encode_or_raise(self, contents)
+
+
+def _to_numpy(tensor: Any) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return array
 
 
 def mean_of_parts(vectors: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.float32]:

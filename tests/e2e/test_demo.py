@@ -26,6 +26,7 @@ def run_demo(workspace: Path, content_lift: float) -> subprocess.CompletedProces
     settings = yaml.safe_load((ROOT / "sail.yaml").read_text())
     settings["encoder"]["kind"] = "hash"
     settings["spark"]["buckets"] = 4
+    settings["eval"]["controls"] = content_lift > 0  # to keep the null world quick
     config = workspace.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(settings))
     world = [f"content_lift={content_lift}", *WORLD]
@@ -49,6 +50,14 @@ def test_planted_lift_is_found_and_is_more_than_the_placebos(planted: Path) -> N
     assert summary["lift_over_placebo"]["auc"]["low"] > 0
 
 
+def test_a_planted_lift_outlives_random_vectors_and_an_hour_less_of_history(planted: Path) -> None:
+    summary = json.loads((planted / "summary.json").read_text())
+    random, lagged = (summary["control_arms"][role] for role in ("random", "lagged"))
+    assert random["treatment_over"]["auc"]["low"] > 0
+    assert lagged["lift"]["auc"]["low"] > 0
+    assert summary["suspicions"] == []
+
+
 def test_null_world_shows_no_lift(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "null", content_lift=0)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +72,7 @@ def test_summary_has_every_promised_key(planted: Path) -> None:
     assert summary["dataset"] == "synthetic"
     assert summary["rows"] > 0
     assert summary["users"] > 0
-    for arm in ("control", "treatment", "placebo"):
+    for arm in ("control", "treatment", "placebo", "random", "lagged"):
         assert {"auc", "grouped_auc"} <= summary["arms"][arm].keys()
     for comparison in ("lift", "placebo"):
         for metric in ("auc", "grouped_auc"):
@@ -97,7 +106,7 @@ def test_mlflow_run_has_a_nested_run_for_each_arm(planted: Path) -> None:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     arms = {run.data.tags["arm"] for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert arms == {"control", "treatment", "placebo"}
+    assert arms == {"control", "treatment", "placebo", "random", "lagged"}
 
 
 def test_online_store_serves_what_was_materialised(planted: Path) -> None:

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ranking_eval import Arm
-from sail_features import judging
+from ranking_eval import Arm, GivenCost
+from sail_features import judged_rows, judging
 from sail_features.config import EvalConfig, SailConfig
 from sail_features.steps import StepMeter
 
@@ -25,6 +25,8 @@ ARMS = (
 
 class Impressions:
     """The one table that judging reads itself."""
+
+    joins = 0
 
     def __init__(self, rows=2500):
         draw = np.random.default_rng(0)
@@ -50,6 +52,8 @@ class Impressions:
     def covering(self, table):
         return ()
 
+    manifests = covering
+
 
 @pytest.fixture
 def store(monkeypatch):
@@ -57,13 +61,17 @@ def store(monkeypatch):
 
     def join(feast, rows, services, *, lag):
         assert "position" not in rows.column_names
+        impressions.joins += 1
         for name in ("ctr", "match"):
             rows = rows.append_column(name, pa.array(getattr(impressions, name)))
         shuffled = np.random.default_rng(1).permutation(impressions.match)
         return rows.append_column("shuffled", pa.array(shuffled)), ARMS
 
-    monkeypatch.setattr(judging, "retrieve", join)
-    monkeypatch.setattr(judging, "open_feature_store", lambda repo: None)
+    monkeypatch.setattr(judged_rows, "retrieve", join)
+    monkeypatch.setattr(judged_rows, "open_feature_store", lambda repo: None)
+    monkeypatch.setattr(
+        judged_rows, "find_service", lambda *_: SimpleNamespace(feature_view_projections=())
+    )
     monkeypatch.setattr(judging, "log_evaluation", lambda *args, **options: "0" * 32)
     return impressions
 
@@ -90,3 +98,42 @@ def test_an_evaluation_uses_the_noise_that_was_calibrated_before_it(store, tmp_p
     assert after.summary["lift"]["auc"]["delta"] == before.summary["lift"]["auc"]["delta"]
     assert after.summary["lift"]["auc"]["effective_users"] > 80  # sessions, not the 80 users
     assert "clustered by session_id" in after.report.read_text()
+    assert store.joins == 1, "the same tables and settings are joined once"
+
+
+def test_other_columns_are_joined_anew_and_a_report_in_markdown_lies_beside_the_page(
+    store, tmp_path
+):
+    config = SailConfig(
+        workspace=tmp_path, eval=EvalConfig(seeds=(0,), max_rounds=5, controls=False)
+    )
+    by_session = config.eval.model_copy(update={"cluster_by": "session_id"})
+    run(judging.run_experiment, store, config, notes=[])
+    found = run(
+        judging.run_experiment, store, config.model_copy(update={"eval": by_session}), notes=[]
+    )
+    assert store.joins == 2
+    assert len(list((tmp_path / "joined").iterdir())) == 1
+    assert f"**{found.summary['outcome']}**" in found.report.with_suffix(".md").read_text()
+
+
+def test_encoding_is_priced_for_what_reads_vectors():
+    runs = [{"summary": {"encoded": 500, "seconds": 2.0}}, {"summary": {"encoded": 0}}, {}]
+    store = SimpleNamespace(covering=lambda table: [SimpleNamespace(lineage=run) for run in runs])
+    cost = GivenCost(encode_s_per_1k_items=4.0)
+    priced = judged_rows.price_groups(store, ["contrast", "history_counts"])
+    assert priced == {"treatment": cost, "contrast": cost}
+    runs[:] = runs[1:]
+    assert judged_rows.price_groups(store, ["contrast"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("controls", "made", "beside"),
+    [(True, ["random"], ["random"]), (True, [], []), (False, ["random", "lagged"], [])],
+)
+def test_arms_beside_those_of_the_verdict_are_joined_where_they_were_made(controls, made, beside):
+    tables = {f"user_item_match_{arm}" for arm in made}
+    store = SimpleNamespace(manifests=lambda table: [table] if table in tables else [])
+    config = SailConfig(eval=EvalConfig(controls=controls))
+    arms = judged_rows.list_arms(store, config)
+    assert arms == ["control", "treatment", "placebo", *beside]

@@ -13,12 +13,13 @@ import worlds
 from worlds import AS_OF, CONFIG, World, at
 
 from sail_features import columns as c
-from sail_features.errors import InputError, MissingTableError
+from sail_features.errors import ConfigError, InputError, MissingTableError
 from sail_features.history import HistoryWindow, to_us
 from sail_features.item_categories import categories_of
 from sail_features.item_vectors import build_embedding_table
 from sail_features.match.family import build_features, columns_of, feature_set_id
 from sail_features.match.frame import compute_match_table
+from sail_features.placebo import Placebo
 from sail_features.schemas import USER_ITEM_MATCH, check_table
 from sail_features.spark.encode import run_encode
 from sail_features.spark.inputs import read_feedback
@@ -217,9 +218,9 @@ def test_lag_hides_the_newest_events(spark, world, encoded):
 
 def test_placebo_has_the_same_counts_and_other_similarities(spark, encoded):
     run_match(spark, encoded, CONFIG, as_of=AS_OF)
-    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, placebo_seed=0)
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, placebo=Placebo("permuted", 0))
     assert manifest.table == "user_item_match_placebo"
-    assert manifest.lineage["placebo_seed"] == 0
+    assert manifest.lineage["placebo"] == {"kind": "permuted", "seed": 0}
     true, placebo = found_rows(encoded), found_rows(encoded, manifest.table)
     counts = [COLUMNS.index(name) for name in ("history_count", "history_liked", "category_count")]
     assert true.keys() == placebo.keys()
@@ -231,6 +232,52 @@ def test_placebo_has_the_same_counts_and_other_similarities(spark, encoded):
         values[0] != placebo[pair][0] for pair, values in true.items() if not math.isnan(values[0])
     ]
     assert np.mean(moved) > 0.5
+
+
+def test_random_vectors_have_the_same_counts_and_similarities_of_chance(spark, encoded):
+    run_match(spark, encoded, CONFIG, as_of=AS_OF)
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, placebo=Placebo("random", 0))
+    assert manifest.table == "user_item_match_random"
+    true, drawn = found_rows(encoded), found_rows(encoded, manifest.table)
+    count = COLUMNS.index("history_count")
+    assert {pair: row[count] for pair, row in true.items()} == {
+        pair: row[count] for pair, row in drawn.items()
+    }
+    known = [pair for pair, row in true.items() if not math.isnan(row[0])]
+    assert np.mean([true[pair][0] != drawn[pair][0] for pair in known]) > 0.9
+
+
+def test_a_lagged_row_is_the_row_of_an_earlier_moment_under_its_own_stamp(spark, world, encoded):
+    delay = timedelta(hours=30)
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, delay=delay)
+    assert manifest.table == "user_item_match_lagged"
+    lagged = encoded.read(manifest.table)
+    section = CONFIG.history.model_copy(
+        update={"lag_s": CONFIG.history.lag_s + delay.total_seconds()}
+    )
+    run_match(spark, encoded, CONFIG.model_copy(update={"history": section}), as_of=AS_OF)
+    earlier = worlds.rows_by_pair(encoded.read(TABLE))
+    shift = delay // timedelta(microseconds=1)
+    assert len(earlier) == lagged.num_rows
+    for pair, row in worlds.rows_by_pair(lagged).items():
+        same = earlier[type(pair)(pair.user, pair.item, pair.as_of_us - shift)]
+        assert [row[name] for name in (*COLUMNS, c.FEATURE_TIME)] == [
+            same[name] for name in (*COLUMNS, c.FEATURE_TIME)
+        ]
+    asked = {pair.as_of_us for pair in worlds.true_pairs(world, CONFIG.history)}
+    assert {pair.as_of_us for pair in worlds.rows_by_pair(lagged)} == asked
+
+
+def test_a_placebo_and_a_delay_at_once_are_refused(spark, encoded):
+    with pytest.raises(ConfigError, match="at once"):
+        run_match(
+            spark,
+            encoded,
+            CONFIG,
+            as_of=AS_OF,
+            placebo=Placebo("random", 0),
+            delay=timedelta(hours=1),
+        )
 
 
 def test_windows_types_and_prefixes_reach_the_job(spark, world, encoded):
@@ -286,13 +333,14 @@ def test_events_kept_by_user_change_no_bit(spark, world, encoded):
 def test_vectors_joined_to_buckets_change_no_bit(spark, encoded, keep):
     shared = keeping(3) if keep else worlds.with_buckets(3)
     bucketed = shared.spark.model_copy(update={"item_vectors": "bucketed"})
-    for seed in (None, 1):
-        table = TABLE if seed is None else f"{TABLE}_placebo"
+    for placebo in (None, Placebo("permuted", 1), Placebo("random", 1)):
+        kind = "" if placebo is None else placebo.kind.replace("permuted", "placebo")
+        table = f"{TABLE}_{kind}".rstrip("_")
         found = []
         for section in (shared.spark, bucketed):
             config = shared.model_copy(update={"spark": section})
             run = run_match(
-                spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL, placebo_seed=seed
+                spark, encoded, config, as_of=AS_OF, fit_until=FIT_UNTIL, placebo=placebo
             )
             found.append((run.lineage, without_lineage(encoded.read(table))))
         assert found[0][0] == found[1][0]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from ranking_eval import Arm, Experiment, evaluate
+from ranking_eval import Arm, Experiment, GivenCost, Study, Subset, evaluate, run_study
 from sail_features.config import EvalConfig
 
 mlflow = pytest.importorskip("mlflow")
 
-from ranking_eval.tracking import log_evaluation  # noqa: E402
+from ranking_eval.tracking import log_evaluation, log_study  # noqa: E402
 
 ARMS = (
     Arm("control", ("ctr",)),
@@ -25,12 +29,20 @@ EXPERIMENT = Experiment(
 
 @pytest.fixture(scope="module")
 def evaluation():
+    return make_evaluation()
+
+
+def make_evaluation():
+    return evaluate(make_frame(), EXPERIMENT)
+
+
+def make_frame():
     draw = np.random.default_rng(0)
     rows = 1500
     features = {name: draw.normal(size=rows) for name in ("ctr", "match", "noise")}
     odds = np.exp(features["ctr"] + features["match"])
     shown_at = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows), unit="min")
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "request_id": np.arange(rows),
             "user_id": draw.integers(0, 50, rows),
@@ -40,7 +52,6 @@ def evaluation():
             **features,
         }
     )
-    return evaluate(frame, EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +109,84 @@ def test_the_logged_model_scores_as_the_judged_one(logged, evaluation):
     run = runs_of(client, run_id)["control"]
     model = mlflow.lightgbm.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
     assert model.model_to_string() == evaluation.arms["control"].fit.model
+
+
+def test_the_same_evaluation_is_logged_once(logged, evaluation):
+    client, run_id, folder = logged
+    uri = f"sqlite:///{folder / 'db' / 'mlflow.db'}"
+    before = runs_of(client, run_id).keys()
+    assert log_evaluation(evaluation, EXPERIMENT, tracking_uri=uri, tags={"git": "abc"}) == run_id
+    assert runs_of(client, run_id).keys() == before
+
+
+def test_learning_curves_are_metrics_by_round(logged, evaluation):
+    client, run_id, _ = logged
+    run = runs_of(client, run_id)["treatment"]
+    points = client.get_metric_history(run.info.run_id, "learning/validation_auc")
+    curve = evaluation.curves["treatment"].learning
+    assert [(one.step, one.value) for one in points] == list(
+        zip(curve.rounds.tolist(), curve.auc.tolist(), strict=True)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies_in", ["parent", "arm"])
+def test_a_run_killed_halfway_is_finished_without_duplicates(evaluation, tmp_path, dies_in):
+    """Killed while the parent's figures are drawn, or before the second arm's model is kept."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    process = multiprocessing.get_context("spawn").Process(target=log_and_die, args=(uri, dies_in))
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == -signal.SIGKILL
+
+    run_id = log_evaluation(evaluation, EXPERIMENT, tracking_uri=uri)
+    client = mlflow.MlflowClient(uri)
+    home = client.get_run(run_id).info.experiment_id
+    runs = client.search_runs([home])
+    assert sorted(run.info.run_name for run in runs) == ["control", "placebo", "shop", "treatment"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(client.search_logged_models([home])) == 3
+    for run in runs:
+        for name in run.data.metrics:
+            steps = [one.step for one in client.get_metric_history(run.info.run_id, name)]
+            assert len(steps) == len(set(steps)), (run.info.run_name, name)
+
+
+def log_and_die(uri, place):
+    from ranking_eval import tracking
+
+    def die(*_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if place == "parent":
+        tracking.draw_all = die
+    keep, kept = tracking.mlflow.lightgbm.log_model, []
+
+    def keep_one(*arguments, **options):
+        if kept:
+            die()
+        kept.append(keep(*arguments, **options))
+
+    tracking.mlflow.lightgbm.log_model = keep_one
+    log_evaluation(make_evaluation(), EXPERIMENT, tracking_uri=uri)
+
+
+def test_a_study_is_a_run_with_a_nested_run_a_subset(logged):
+    _, _, folder = logged
+    uri = f"sqlite:///{folder / 'db' / 'mlflow.db'}"
+    subsets = (Subset("none"), Subset("both", ("match", "noise"), GivenCost(online_ms=0.5)))
+    study = Study("inputs", ("ctr",), subsets, EXPERIMENT.eval)
+    found = run_study(make_frame(), study)
+    run_id = log_study(found, study, tracking_uri=uri, tags={"git": "abc"})
+    client = mlflow.MlflowClient(uri)
+    parent, nested = client.get_run(run_id).data, runs_of(client, run_id)
+    assert parent.metrics["auc"] == found.control["auc"]
+    assert parent.tags["git"] == "abc"
+    assert set(nested) == {"none", "both"}
+    both = nested["both"].data.metrics
+    assert both["lift/auc/delta"] == found.gains()["both"].delta
+    assert (both["cost/online_ms"], both["cost/bytes_per_row"]) == (0.5, 16)
+    assert nested["none"].data.metrics["auc"] == found.control["auc"]
 
 
 def test_a_second_evaluation_joins_the_same_experiment(logged, evaluation):

@@ -33,7 +33,7 @@ def test_empty_file_gives_the_defaults(tmp_path):
 def test_the_file_in_the_repository_states_the_defaults():
     written = load_config(Path(__file__).parents[2] / "sail.yaml")
     defaults = SailConfig()
-    for section in ("encoder", "history", "match", "baseline", "spark", "eval"):
+    for section in ("encoder", "history", "match", "interests", "baseline", "spark", "eval"):
         assert getattr(written, section) == getattr(defaults, section)
 
 
@@ -60,6 +60,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
         ("match: {half_life_days: 0}", r"match\.half_life_days"),
         ("encoder: {kind: word2vec}", r"encoder\.kind"),
         ("encoder: {text_fields: []}", r"encoder\.text_fields"),
+        ("interests: {clusters: {secondary: 100}}", "128 primary clusters of 100 secondary ones"),
         ("spark: {buckets: 0}", r"spark\.buckets"),
         ("eval: {warmup_share: 0.5, validation_share: 0.2, test_share: 0.25}", "leave 10 %"),
         ("[1, 2]", "can't be read"),

@@ -18,7 +18,9 @@ NUMERIC = (
     "sail_features.baseline.frame",
     "sail_features.match.frame",
     "sail_features.encoders.catalogue",
+    "sail_features.encoders.omni.settings",
     "sail_features.encoders.transformer_text",
+    "sail_features.training.settings",
     "sail_features.testing.encoder_suite",
     "sail_features.testing.match_feature_suite",
 )

@@ -20,6 +20,7 @@ from sail_features.item_vectors import (
     derive_item_vectors,
     open_item_vectors,
 )
+from sail_features.placebo import Placebo
 from sail_features.schemas import ITEM_EMBEDDING, conform
 from sail_features.tables import TableStore
 
@@ -117,7 +118,8 @@ def test_half_made_copy_is_made_again(store):
 
 def test_placebo_deals_the_same_vectors_to_other_items(store):
     put(store, at(2), rows(*((f"item {n}", at(1), n) for n in range(4))))
-    folders = [derive_item_vectors(store, "one", at(2), placebo_seed=seed) for seed in (None, 0, 1)]
+    placebos = (None, Placebo("permuted", 0), Placebo("permuted", 1))
+    folders = [derive_item_vectors(store, "one", at(2), placebo=one) for one in placebos]
     assert len(set(folders)) == 3
     true, placebo, other = (axes_of(open_item_vectors(folder)) for folder in folders)
     assert placebo != true

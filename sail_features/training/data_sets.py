@@ -1,0 +1,119 @@
+"""The objective of each kind of data that a recipe may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sail_features.encoders.omni.model import OmniModel
+from sail_features.training.collaborative_ids import IdSettings, train_ids
+from sail_features.training.id_to_item import IdToItem
+from sail_features.training.objective import Objective
+from sail_features.training.pair_objective import LossSettings, PairObjective
+from sail_features.training.pairs import PairDataset
+from sail_features.training.recipe import (
+    DataRecipe,
+    ItemIds,
+    MinedPairs,
+    NextItem,
+    OwnParts,
+    PairFile,
+)
+from sail_features.training.sequence_encoder import SequenceTransformer
+from sail_features.training.sequence_rules import (
+    select_by_content,
+    select_by_labels,
+    select_consistent,
+    select_spread,
+)
+from sail_features.training.sequence_to_item import SequenceToItem
+from sail_features.training.sequences import Select, build_sequences
+from sail_features.training.sources import Sources
+from sail_features.training.vectors import embed_rows
+
+
+def build_objective(
+    name: str,
+    recipes: Mapping[str, DataRecipe],
+    sources: Sources,
+    model: OmniModel,
+    losses: LossSettings,
+) -> Objective:
+    """Return what one data set of a recipe trains on.
+
+    Parameters
+    ----------
+    recipes : of all data sets; one may name another.
+    model : as it is when the stage begins.
+    losses : of pairs.
+
+    Raises
+    ------
+    InputError
+        See `PairDataset`, `SequenceToItem` and `IdToItem`.
+    """
+    data = recipes[name]
+    if isinstance(data, NextItem):
+        objective: Objective = _build_next_item(data, sources, model)
+    elif isinstance(data, ItemIds):
+        beside = data.auxiliary
+        auxiliary = beside and build_objective(beside, recipes, sources, model, losses)
+        objective = IdToItem(
+            sources.inputs,
+            [train_ids(sources.engagements, teacher) for teacher in data.teachers],
+            hidden=model.settings.hidden,
+            trained_until=sources.trained_until,
+            auxiliary=auxiliary or None,
+            weight=data.weight,
+            form=data.form,
+        )
+    else:
+        return PairObjective(build_pairs(name, data, sources), model.settings, losses)
+    objective.name = name
+    return objective
+
+
+def build_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sources) -> PairDataset:
+    """Return the pairs of one data set."""
+    if isinstance(data, PairFile):
+        return sources.read_pairs(name, data)
+    if isinstance(data, MinedPairs):
+        return sources.mined_pairs(name, data)
+    return sources.own_parts(name, data)
+
+
+def _build_next_item(data: NextItem, sources: Sources, model: OmniModel) -> SequenceToItem:
+    sequences = build_sequences(
+        sources.engagements,
+        _choose_rule(data, sources, model),
+        seed=sources.seed,
+        targets_per_user=data.targets_per_user,
+    )
+    encoder = SequenceTransformer(model.settings.hidden) if data.transformer else None
+    return SequenceToItem(sources.inputs, sequences, encoder)
+
+
+def _choose_rule(data: NextItem, sources: Sources, model: OmniModel) -> Select:
+    if data.rule == "content":
+        every = np.arange(len(sources.inputs))
+        vectors = embed_rows(model, sources.inputs, every)
+        return select_by_content(vectors, behaviours=data.behaviours)
+    if data.rule == "labels":
+        return select_by_labels(sources.labels)
+    clusters = _cluster_by_behaviour(data.clusters, sources)
+    if data.rule == "consistent":
+        return select_consistent(clusters, behaviours=data.behaviours)
+    return select_spread(clusters)
+
+
+def _cluster_by_behaviour(count: int, sources: Sources) -> np.ndarray:
+    """Return the k-means cluster of each item's collaborative ID; -1 where it has none."""
+    from sklearn.cluster import KMeans
+
+    table = train_ids(sources.engagements, IdSettings(seed=sources.seed))
+    kmeans = KMeans(min(count, len(table)), n_init=1, random_state=sources.seed)
+    found = kmeans.fit_predict(table.take(np.arange(len(table))))
+    clusters = np.full(len(sources.inputs), -1, np.int64)
+    clusters[sources.inputs.rows_of(table.ids)] = found
+    return clusters

@@ -1,0 +1,76 @@
+"""What `sail-features train --evaluate` measures, on what training doesn't see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sail_features.encoders.omni.model import OmniModel
+from sail_features.errors import InputError
+from sail_features.training.collaborative_ids import IdSettings, train_ids
+from sail_features.training.evaluation.evaluate import EvaluationTasks, evaluate_embedding
+from sail_features.training.evaluation.pair_recall import ItemPairs, SearchPairs
+from sail_features.training.evaluation.sequence_recall import vanilla_sequences
+from sail_features.training.recipe import MinedPairs, PairFile, Recipe
+from sail_features.training.sequences import Sequences
+from sail_features.training.sources import HeldOut, Sources
+from sail_features.training.vectors import embed_rows
+
+
+def build_measure(recipe: Recipe, sources: Sources) -> Callable[[OmniModel], dict[str, float]]:
+    """Return what measures a model: held-out pairs, and each user's next item.
+
+    Next items are those from ``trained_until`` to ``as_of``; with no time between the two
+    there are none. Where there are, the neighbours are also held against those of ID
+    embeddings (ALS) of all events before ``as_of``.
+
+    Raises
+    ------
+    InputError
+        The recipe holds no pairs out, and there are no later events.
+    """
+    held_out = _hold_out(recipe, sources)
+    sequences = _next_items(sources)
+    if not held_out and not sequences:
+        raise InputError.say(
+            "--evaluate",
+            "there is nothing to measure: no pairs are held out, no events follow --trained-until",
+            hint="set `holdout:` of a data set of pairs, or give an earlier --trained-until",
+        )
+    collaborative = train_ids(sources.all_engagements, IdSettings()) if sequences else None
+    items = {
+        name: ItemPairs(pairs.query, pairs.target)
+        for name, pairs in held_out.items()
+        if pairs.queries is sources.inputs
+    }
+    every = np.arange(len(sources.inputs))
+
+    def measure(model: OmniModel) -> dict[str, float]:
+        searches = {
+            name: SearchPairs(embed_rows(model, pairs.queries, pairs.query), pairs.target)
+            for name, pairs in held_out.items()
+            if name not in items
+        }
+        ids = sources.inputs.item_ids
+        tasks = EvaluationTasks(items, searches, sequences, collaborative, ids)
+        return evaluate_embedding(embed_rows(model, sources.inputs, every), tasks)
+
+    return measure
+
+
+def _hold_out(recipe: Recipe, sources: Sources) -> dict[str, HeldOut]:
+    found = {}
+    for name, data in recipe.data.items():
+        if isinstance(data, PairFile | MinedPairs):
+            pairs = sources.held_out(name, data)
+            if pairs is not None:
+                found[name] = pairs
+    return found
+
+
+def _next_items(sources: Sources) -> Mapping[str, Sequences]:
+    if sources.as_of <= sources.trained_until or not sources.store.manifests("events"):
+        return {}
+    found = vanilla_sequences(sources.all_engagements, sources.trained_until)
+    return {"vanilla": found} if len(found) else {}

@@ -1,0 +1,201 @@
+"""``train.yaml``: the model, the data sets and the stages of a training, all in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from sail_features.config import EncoderConfig, Section, resolve_encoder_paths
+from sail_features.errors import ConfigError
+from sail_features.training.balancing import BalancingSettings
+from sail_features.training.collaborative_ids import IdSettings
+from sail_features.training.pair_objective import LossSettings
+from sail_features.training.settings import TrainSettings
+
+Modality = Literal["audio", "vision", "text"]
+
+
+class ModelRecipe(Section):
+    """What is trained.
+
+    ``start_from``: a folder of a model that was saved here; null begins with random weights
+    of a ``preset``, with some ``settings`` of `OmniSettings` changed. ``towers``: the frozen
+    encoders, as in ``sail.yaml``; none given: the encoder of ``sail.yaml`` itself.
+    """
+
+    start_from: Path | None = None
+    preset: str = "tiny"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    towers: dict[Modality, EncoderConfig] = Field(default_factory=dict)
+    recompute: bool = False
+    """Gradient checkpointing inside the trunk: less memory, a third more time."""
+
+
+class PairFile(Section):
+    """Pairs of a Parquet file: ``query_item_id`` or ``query_text``, and the target's alike.
+
+    A column ``grade`` makes it a graded set. ``behaviour``: whether users' actions made the
+    pairs, all before ``--trained-until``; the encoder then can't be used earlier. ``holdout``:
+    this share of the queries isn't trained on and measures recall.
+    """
+
+    kind: Literal["pairs"] = "pairs"
+    file: Path
+    behaviour: bool = True
+    query_modalities: tuple[Modality, ...] | None = None
+    target_modalities: tuple[Modality, ...] | None = None
+    patterns: tuple[tuple[str, str], ...] = (("fused", "fused"),)
+    on_missing: Literal["raise", "drop"] = "raise"
+    holdout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class MinedPairs(Section):
+    """Pairs of the table ``item_pair``, which a Spark job mines from the event log."""
+
+    kind: Literal["mined"]
+    source: str = "co_engagement"
+    patterns: tuple[tuple[str, str], ...] = (("fused", "fused"),)
+    holdout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class OwnParts(Section):
+    """Each item with itself, seen in different modalities, such as its picture and its text."""
+
+    kind: Literal["items"]
+    patterns: tuple[tuple[Modality, Modality], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _cross(self) -> Self:
+        same = [query for query, target in self.patterns if query == target]
+        if same:
+            raise ValueError(f"{same[0]} of an item is always like itself; cross two modalities")
+        return self
+
+
+class NextItem(Section):
+    """Sequence to item: a user's past must find what came next.
+
+    ``rule``, one of the four of `sequence_rules`: ``content`` picks the past items most
+    similar to the target by the model as it is when the stage begins, ``labels`` those that
+    share its tags, ``consistent`` those taken in the same way, ``collaborative`` a sample in
+    proportion to the past's clusters. ``behaviours``: of a user on an item that the first
+    and the third ask for; the paper's 3 needs a log of several kinds of events.
+    ``transformer`` encodes a sequence with three layers, else the mean does.
+    """
+
+    kind: Literal["sequence_to_item"]
+    rule: Literal["content", "labels", "consistent", "collaborative"] = "collaborative"
+    behaviours: int = Field(default=1, ge=1)
+    clusters: int = Field(default=50, ge=1)
+    targets_per_user: int = Field(default=20, ge=1)
+    transformer: bool = False
+
+
+class ItemIds(Section):
+    """ID to item: the vector must tell what collaborative IDs know of the item.
+
+    ``auxiliary``: a data set of pairs trained beside it, so that content isn't forgotten.
+    """
+
+    kind: Literal["id_to_item"]
+    teachers: tuple[IdSettings, ...] = (IdSettings(),)
+    auxiliary: str | None = None
+    weight: float = Field(default=1.0, ge=0)
+    form: Literal["contrast", "regression"] = "contrast"
+
+
+DataRecipe = Annotated[
+    PairFile | MinedPairs | OwnParts | NextItem | ItemIds, Field(discriminator="kind")
+]
+BEHAVIOUR = ("mined", "sequence_to_item", "id_to_item")
+"""Kinds of data that always come from the event log."""
+
+
+class StageRecipe(Section):
+    """One stage: which data sets, how often each, how long, with which losses.
+
+    ``data``: weights by name; one data set is drawn a step. ``balance_against``: validation
+    sets of pairs; the weights of the stage's pair sets then come from their likeness to
+    these (`balancing`), measured once, when the stage begins.
+    """
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    data: dict[str, float] = Field(min_length=1)
+    balance_against: tuple[str, ...] = ()
+    balancing: BalancingSettings = BalancingSettings()
+    train: TrainSettings = TrainSettings()
+    losses: LossSettings = LossSettings()
+
+
+class Recipe(Section):
+    """The whole of ``train.yaml``. Paths are relative to the file itself."""
+
+    model: ModelRecipe = ModelRecipe()
+    data: dict[str, DataRecipe] = Field(min_length=1)
+    stages: tuple[StageRecipe, ...] = Field(min_length=1)
+    seed: int = Field(default=0, ge=0)
+    """Of the model's first weights and of held-out pairs; each stage has its own."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        pairs = {name for name, data in self.data.items() if data.kind in PAIRS}
+        for stage in self.stages:
+            _check_known(f"stage {stage.name}", stage.data, set(self.data))
+            _check_known(f"stage {stage.name}, balance_against", stage.balance_against, pairs)
+            if stage.balance_against:
+                _check_known(f"stage {stage.name}, balanced data", stage.data, pairs)
+        for name, data in self.data.items():
+            if data.kind == "id_to_item" and data.auxiliary is not None:
+                _check_known(f"data {name}, auxiliary", [data.auxiliary], pairs)
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages {names}: name each once")
+        return self
+
+    def uses_behaviour(self) -> bool:
+        """Tell whether any stage trains on what users did."""
+        used = {name for stage in self.stages for name in stage.data}
+        found = [self.data[name] for name in used]
+        return any(d.kind in BEHAVIOUR or (d.kind == "pairs" and d.behaviour) for d in found)
+
+
+PAIRS = ("pairs", "mined", "items")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and validate one ``train.yaml``; its paths become absolute.
+
+    Raises
+    ------
+    ConfigError
+        No such file, invalid YAML, an unknown key, a value out of range, or a name that
+        no data set has; the message names it.
+    """
+    if not path.is_file():
+        raise ConfigError.say(
+            str(path),
+            "no such file",
+            hint="give --recipe PATH, or copy train.yaml from the repository",
+        )
+    try:
+        recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError.unreadable(path, error) from error
+    folder = path.resolve().parent
+    data = {
+        name: one.model_copy(update={"file": folder / one.file}) if one.kind == "pairs" else one
+        for name, one in recipe.data.items()
+    }
+    towers = {n: resolve_encoder_paths(tower, folder) for n, tower in recipe.model.towers.items()}
+    start = recipe.model.start_from and folder / recipe.model.start_from
+    model = recipe.model.model_copy(update={"start_from": start, "towers": towers})
+    return recipe.model_copy(update={"data": data, "model": model})
+
+
+def _check_known(where: str, named: Any, known: set[str]) -> None:
+    unknown = sorted(set(named) - known)
+    if unknown:
+        raise ValueError(f"{where}: no such data set {unknown[0]!r}, choose of {sorted(known)}")

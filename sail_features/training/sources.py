@@ -1,0 +1,190 @@
+"""What the data sets of a recipe are built from: tables, inputs and the events before a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from sail_features import columns as c
+from sail_features.embeddings import EmbeddingTable
+from sail_features.encoders.omni.inputs import ItemInputs
+from sail_features.encoders.omni.settings import TEXT
+from sail_features.encoders.pipeline import encode_or_raise
+from sail_features.encoders.protocol import Encoder
+from sail_features.errors import InputError
+from sail_features.history import ids_of
+from sail_features.manifest import sha256_of, sha256_of_file
+from sail_features.tables import TableStore
+from sail_features.training.engagements import Engagements, select_engagements
+from sail_features.training.item_labels import build_labels
+from sail_features.training.pairs import PairDataset
+from sail_features.training.patterns import Pattern
+from sail_features.training.recipe import DataRecipe, MinedPairs, OwnParts, PairFile
+
+Ids = NDArray[Any]
+
+
+class HeldOut(NamedTuple):
+    """Pairs that nothing is trained on.
+
+    ``queries``: the catalogue's inputs, or those of texts; ``query`` are rows of them,
+    ``target`` rows of the catalogue's, shape (pairs,).
+    """
+
+    queries: ItemInputs
+    query: NDArray[np.int64]
+    target: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that training may read.
+
+    Parameters
+    ----------
+    tables : towers' vectors by modality, of items known before ``trained_until``.
+    text_encoder : the text tower, which encodes queries; None where there is none.
+    trained_until : no event at or after it is trained on.
+    as_of : events from ``trained_until`` to here only measure.
+    """
+
+    store: TableStore
+    tables: dict[str, EmbeddingTable]
+    text_encoder: Encoder | None
+    trained_until: datetime
+    as_of: datetime
+    seed: int = 0
+
+    @cached_property
+    def inputs(self) -> ItemInputs:
+        """The catalogue: every item that any tower has a vector of."""
+        return ItemInputs.from_tables(self.tables)
+
+    @cached_property
+    def engagements(self) -> Engagements:
+        """What users did before ``trained_until``."""
+        events = self.store.read("events", self.as_of)
+        return select_engagements(events, self.inputs.item_ids, trained_until=self.trained_until)
+
+    @cached_property
+    def all_engagements(self) -> Engagements:
+        """What users did before ``as_of``: for measuring alone."""
+        events = self.store.read("events", self.as_of)
+        return select_engagements(events, self.inputs.item_ids, trained_until=self.as_of)
+
+    @cached_property
+    def labels(self) -> csr_array:
+        """Which labels each item of the catalogue carried before ``trained_until``."""
+        items = self.store.read("items", self.as_of)
+        return build_labels(items, self.inputs.item_ids, known_before=self.trained_until)
+
+    def fingerprint(self, data: DataRecipe) -> str:
+        """Return a hash of what a data set is read from, besides the inputs."""
+        if isinstance(data, PairFile):
+            return sha256_of_file(data.file) if data.file.is_file() else ""
+        if isinstance(data, MinedPairs):
+            parts = self.store.covering("item_pair", self.trained_until)
+            return sha256_of([manifest.fingerprint for manifest in parts])
+        return "" if isinstance(data, OwnParts) else self.engagements.digest
+
+    def read_pairs(self, name: str, data: PairFile) -> PairDataset:
+        """Return the pairs of a file, without those held out."""
+        rows = _read_parquet(data)
+        queries, query_ids = self._side(rows, "query", name)
+        targets, target_ids = self._side(rows, "target", name)
+        kept = ~self._held_out(query_ids, data.holdout)
+        grades = rows["grade"].to_numpy() if "grade" in rows.column_names else None
+        return PairDataset.from_ids(
+            name,
+            queries,
+            targets,
+            (query_ids[kept], target_ids[kept]),
+            grades=None if grades is None else grades[kept].astype(np.float32),
+            query_modalities=data.query_modalities,
+            target_modalities=data.target_modalities,
+            patterns=data.patterns,
+            on_missing=data.on_missing,
+        )
+
+    def mined_pairs(self, name: str, data: MinedPairs) -> PairDataset:
+        """Return mined pairs, but for those held out and those of items without content."""
+        ids = self._read_mined(data)
+        kept = ~self._held_out(ids[0], data.holdout)
+        return self._pair_up(name, (ids[0][kept], ids[1][kept]), data.patterns)
+
+    def own_parts(self, name: str, data: OwnParts) -> PairDataset:
+        """Return each item with itself."""
+        ids = self.inputs.item_ids
+        return self._pair_up(name, (ids, ids), data.patterns)
+
+    def held_out(self, name: str, data: PairFile | MinedPairs) -> HeldOut | None:
+        """Return the held-out pairs, for measuring; None where there are none."""
+        if not data.holdout:
+            return None
+        if isinstance(data, MinedPairs):
+            inputs, ids = self.inputs, self._read_mined(data)
+        else:
+            rows = _read_parquet(data)
+            if "grade" in rows.column_names or "target_item_id" not in rows.column_names:
+                return None
+            inputs, queries = self._side(rows, "query", name)
+            ids = (queries, ids_of(rows["target_item_id"]))
+        query, target = inputs.rows_of(ids[0]), self.inputs.rows_of(ids[1])
+        kept = self._held_out(ids[0], data.holdout) & (query >= 0) & (target >= 0)
+        return HeldOut(inputs, query[kept], target[kept]) if kept.any() else None
+
+    def _pair_up(self, name: str, ids: tuple[Ids, Ids], patterns: Sequence[Pattern]) -> PairDataset:
+        return PairDataset.from_ids(
+            name, self.inputs, self.inputs, ids, patterns=patterns, on_missing="drop"
+        )
+
+    def _read_mined(self, data: MinedPairs) -> tuple[Ids, Ids]:
+        rows = self.store.read("item_pair", self.trained_until)
+        rows = rows.filter(pc.equal(rows[c.PAIR_SOURCE], data.source))
+        return ids_of(rows[c.ITEM_ID]), ids_of(rows[c.OTHER_ITEM_ID])
+
+    def _side(self, rows: pa.Table, side: str, name: str) -> tuple[ItemInputs, Ids]:
+        """Return the inputs of one side of a file, and its ids."""
+        if f"{side}_item_id" in rows.column_names:
+            return self.inputs, ids_of(rows[f"{side}_item_id"])
+        if f"{side}_text" not in rows.column_names:
+            raise InputError.missing_column(
+                f"data set {name!r}", f"{side}_item_id", rows.column_names
+            )
+        if self.text_encoder is None:
+            raise InputError.say(
+                f"data set {name!r}",
+                f"has texts as its {side}, but no text tower reads them",
+                hint="add towers.text to the recipe's model",
+            )
+        texts = ids_of(rows[f"{side}_text"])
+        distinct = np.unique(texts)
+        vectors = encode_or_raise(self.text_encoder, distinct.tolist())
+        return ItemInputs.from_arrays(distinct, {TEXT: vectors}), texts
+
+    def _held_out(self, queries: Ids, share: float) -> NDArray[np.bool_]:
+        """Return which pairs are held out: all pairs of a random part of the queries."""
+        distinct, place = np.unique(queries, return_inverse=True)
+        drawn = np.random.default_rng(self.seed).random(len(distinct)) < share
+        held: NDArray[np.bool_] = drawn[place]
+        return held
+
+
+def _read_parquet(data: PairFile) -> pa.Table:
+    try:
+        rows = pq.read_table(data.file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError.file_unreadable(data.file, error) from error
+    if not rows.num_rows:
+        raise InputError.empty(str(data.file))
+    return rows

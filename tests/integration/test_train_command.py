@@ -1,0 +1,229 @@
+"""`sail-features train`: a recipe in stages, on tables of a small workspace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import worlds
+import yaml
+from worlds import at
+
+from sail_features.cli import main
+from sail_features.encoders.omni.encoder import OmniEncoder
+from sail_features.encoders.omni.folder import load_omni, read_saved
+from sail_features.tables import TableStore
+from sail_features.training.recipe import load_recipe
+
+torch.set_num_threads(1)  # the models are so small that threads only wait for each other
+
+ITEMS, USERS, TOPICS = 80, 40, 4
+UNTIL = at(20)
+WORDS = ["wine", "garden", "lamp", "clock"]
+STEPS = {"steps": 6, "batch_size": 16, "warmup_steps": 1}
+RECIPE = {
+    "model": {
+        "settings": {"hidden": 16, "layers": 1, "heads": 2, "matryoshka": [8, 16]},
+        "towers": {"text": {"kind": "hash", "dim": 32}},
+    },
+    "data": {
+        "alike": {"kind": "pairs", "file": "alike.parquet", "holdout": 0.2},
+        "searched": {"kind": "pairs", "file": "searched.parquet", "holdout": 0.3},
+        "next": {"kind": "sequence_to_item", "rule": "content"},
+    },
+    "stages": [
+        {"name": "content", "data": {"alike": 1, "searched": 1}, "train": STEPS,
+         "balance_against": ["alike"]},
+        {"name": "refined", "data": {"alike": 1}, "train": STEPS,
+         "losses": {"hard_negatives": {"per_query": 2}}},
+        {"name": "sequences", "data": {"next": 1}, "train": STEPS},
+    ],
+}  # fmt: skip
+
+
+def topic_of(item):
+    return item % TOPICS
+
+
+def make_events(later=None):
+    """Return engagements of users with their topic; those from UNTIL on may be other ones."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(USERS):
+        for day in range(1, 29):
+            item = int(rng.integers(ITEMS // TOPICS)) * TOPICS + user % TOPICS
+            noise = later is not None and day >= 20
+            rows.append((f"u{user}", f"i{later(item) if noise else item:02d}", at(day), 1.0))
+    return worlds.events(rows)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """Return a folder with settings, a recipe, pair files, items and events."""
+    rng = np.random.default_rng(1)
+    store = TableStore(tmp_path / "tables")
+    named = [(f"i{n:02d}", at(0), f"{WORDS[topic_of(n)]} number {n}") for n in range(ITEMS)]
+    worlds.publish(store, "items", worlds.items(named), as_of=at(29))
+    worlds.publish(store, "events", make_events(), as_of=at(29))
+    queries = rng.integers(0, ITEMS, 200)
+    targets = (queries + TOPICS * rng.integers(1, ITEMS // TOPICS, 200)) % ITEMS
+    ids = [[f"i{n:02d}" for n in side.tolist()] for side in (queries, targets)]
+    alike = {"query_item_id": ids[0], "target_item_id": ids[1]}
+    searched = {
+        "query_text": [f"{WORDS[topic_of(n)]} {n % 5}" for n in queries.tolist()],
+        "target_item_id": ids[0],
+    }
+    pq.write_table(pa.table(alike), tmp_path / "alike.parquet")
+    pq.write_table(pa.table(searched), tmp_path / "searched.parquet")
+    (tmp_path / "sail.yaml").write_text("workspace: .\n")
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+def run(folder, *options, recipe="train.yaml"):
+    files = ["--config", str(folder / "sail.yaml"), "--recipe", str(folder / recipe)]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *files, "--trained-until", UNTIL.isoformat(), "--no-track", *options])
+    return ended.value.code or 0
+
+
+def weights_of(folder):
+    return (folder / "models" / "model" / "model.safetensors").read_bytes()
+
+
+def stages_of(folder):
+    return sorted(path.name for path in (folder / "models").glob("[0-9]-*"))
+
+
+def change(folder, **changes):
+    (folder / "train.yaml").write_text(yaml.safe_dump({**RECIPE, **changes}))
+
+
+def test_a_recipe_trains_an_encoder_that_serves(workspace, capsys):
+    assert run(workspace, "--evaluate") == 0
+    said = capsys.readouterr().out
+    assert "i2i alike: recall@10" in said
+    assert "q2i searched: recall@10" in said
+    assert "sequence vanilla: recall@10" in said
+    assert "collaborative: Kendall" in said
+    saved = read_saved(workspace / "models" / "model")
+    assert saved.trained_until == UNTIL
+    encoder = OmniEncoder(str(saved.folder))
+    vectors = encoder.encode([{"text": "wine number 4"}, {"text": "clock number 7"}])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    lineage = json.loads((workspace / "models" / stages_of(workspace)[0] / "model/lineage.json")
+                         .read_text())  # fmt: skip
+    assert set(lineage["weights"]) == {"alike", "searched"}
+    assert sum(lineage["weights"].values()) == pytest.approx(1)
+
+
+def test_run_again_it_reads_what_is_finished_and_trains_what_has_changed(workspace, capsys):
+    run(workspace)
+    weights, stages = weights_of(workspace), stages_of(workspace)
+    assert run(workspace) == 0
+    assert (weights_of(workspace), stages_of(workspace)) == (weights, stages)
+    last = RECIPE["stages"][2] | {"train": STEPS | {"seed": 1}}
+    change(workspace, stages=[*RECIPE["stages"][:2], last])
+    run(workspace)
+    assert stages_of(workspace)[:2] == stages[:2]
+    assert len(stages_of(workspace)) == 4
+    assert weights_of(workspace) != weights
+
+
+@pytest.mark.slow
+def test_events_after_trained_until_change_no_weight(workspace):
+    run(workspace)
+    before = weights_of(workspace)
+    rng = np.random.default_rng(9)
+    other = make_events(later=lambda item: int(rng.integers(ITEMS)))
+    store = TableStore(workspace / "tables")
+    worlds.publish(store, "events", other, as_of=at(29))
+    run(workspace, "--out", str(workspace / "again"))
+    again = (workspace / "again" / "model" / "model.safetensors").read_bytes()
+    assert again == before
+
+
+def test_a_dry_run_checks_everything_and_writes_nothing(workspace, capsys):
+    run(workspace, "--dry-run")
+    assert "would encode the items' text first" in capsys.readouterr().out
+    run(workspace)
+    stages = stages_of(workspace)
+    change(workspace, seed=5)
+    assert run(workspace, "--dry-run") == 0
+    assert "stage sequences: 6 steps on next" in capsys.readouterr().out
+    assert stages_of(workspace) == stages
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"stages": [{"name": "a", "data": {"absent": 1}}]}, "no such data set 'absent'"),
+        ({"stages": [{"name": "a b", "data": {"alike": 1}}]}, "name"),
+        ({"data": {"alike": {"kind": "other"}}}, "alike"),
+        ({"data": {"alike": {"kind": "items", "patterns": [["text", "text"]]}}}, "cross two"),
+        ({"model": {"towers": {"text": {"kind": "sail", "model": "m"}}}}, "text tower: is of kind"),
+        ({"model": {"preset": "huge", "towers": RECIPE["model"]["towers"]}}, "choose one of tiny"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(workspace, capsys, changes, problem):
+    change(workspace, **changes)
+    assert run(workspace) == 2
+    assert problem in " ".join(capsys.readouterr().err.split())
+    assert not (workspace / "models").exists()
+
+
+def test_the_recipe_that_ships_is_a_valid_one():
+    recipe = load_recipe(Path(__file__).parents[2] / "train.yaml")
+    assert [stage.name for stage in recipe.stages] == ["content", "refined", "sequences", "ids"]
+    assert recipe.uses_behaviour()
+
+
+def test_bad_pairs_are_refused_before_training(workspace, capsys):
+    unknown = pa.table({"query_item_id": ["i00", "who"], "target_item_id": ["i01", "i02"]})
+    pq.write_table(unknown, workspace / "alike.parquet")
+    assert run(workspace) == 2
+    assert "pairs name 1 items that have no inputs: who" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not stages_of(workspace)
+
+
+def test_a_time_of_training_after_the_data_is_refused(workspace, capsys):
+    files = ["--config", str(workspace / "sail.yaml"), "--recipe", str(workspace / "train.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *files, "--as-of", "2024-03-20", "--trained-until", "2024-03-25"])
+    assert ended.value.code == 2
+    assert "is after --as-of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_further_from_its_folder(workspace):
+    run(workspace)
+    first = load_omni(workspace / "models" / "model").state_dict()
+    model = {"start_from": "models/model", "towers": RECIPE["model"]["towers"]}
+    change(workspace, model=model, stages=RECIPE["stages"][:1])
+    assert run(workspace, "--out", str(workspace / "further")) == 0
+    further = load_omni(workspace / "further" / "model").state_dict()
+    assert first.keys() == further.keys()
+    assert any(not (first[name] == further[name]).all() for name in first)
+
+
+@pytest.mark.slow
+def test_curves_and_measures_are_in_mlflow(workspace):
+    import mlflow
+
+    run(workspace, "--evaluate", "--track")
+    mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
+    found = mlflow.search_runs(experiment_names=["sail-features train"])
+    assert set(found["tags.mlflow.runName"]) == {"content", "refined", "sequences", "embedding"}
+    embedding = found[found["tags.mlflow.runName"] == "embedding"].iloc[0]
+    client = mlflow.MlflowClient()
+    history = client.get_metric_history(embedding["run_id"], "i2i alike: recall at 10")
+    assert [point.step for point in history] == [0, 1, 2, 3]
+    refined = found[found["tags.mlflow.runName"] == "refined"].iloc[0]
+    assert len(client.get_metric_history(refined["run_id"], "alike/total")) == 2
