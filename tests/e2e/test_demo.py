@@ -58,6 +58,7 @@ def test_a_planted_lift_outlives_random_vectors_and_an_hour_less_of_history(plan
     assert summary["suspicions"] == []
 
 
+@pytest.mark.slow
 def test_null_world_shows_no_lift(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "null", content_lift=0)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -126,6 +127,7 @@ def test_online_store_serves_what_was_materialised(planted: Path) -> None:
     assert found["encoder_id"] == [written["encoder_id"]]
 
 
+@pytest.mark.slow
 def test_a_job_run_again_writes_the_same_bytes(planted: Path) -> None:
     from sail_features.tables import TableStore
 

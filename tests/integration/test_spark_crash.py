@@ -202,7 +202,7 @@ def check_run(store, wanted, tolerance=0.0):
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ("killed worker", "hash"),
+        pytest.param("killed worker", "hash", marks=pytest.mark.slow),
         pytest.param("error", "hash", marks=pytest.mark.slow),
         pytest.param("killed worker", "transformer_text", marks=pytest.mark.slow),
     ],

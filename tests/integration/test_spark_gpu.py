@@ -43,6 +43,7 @@ def check_one_device_an_executor(rows):
     assert most_at_once(rows) <= 2
 
 
+@pytest.mark.slow
 def test_each_executor_has_a_device_of_its_own(home, fake_script):
     gpu = GpuConfig(per_executor=1, discovery_script=str(fake_script))
     found = offers(home, "local-cluster[1,2,2048]", gpu)

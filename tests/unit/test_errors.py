@@ -22,6 +22,7 @@ BUILDERS = [
     if isinstance(builder, classmethod)
 ]
 FACTS = {"str": "thing", "object": "thing", "int": 3, "float": 0.5}
+FACTS |= {"Mapping[str, float]": {"total": 0.5}}
 
 
 def build(kind: type[SailError], name: str) -> SailError:
