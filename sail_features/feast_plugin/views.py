@@ -7,7 +7,7 @@ encoder, dimension, feature set and window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -92,15 +92,11 @@ def user_interest_view(tables: TableStore, user: Entity) -> FeatureView | None:
     InputError
         Its partitions don't belong together.
     """
-    if not tables.manifests(USER_INTEREST.name):
-        return None
-    check_none_superseded(tables, USER_INTEREST.name)
-    check_one_encoder(tables, USER_INTEREST.name)
-    return _view(
+    return _changes_view(
         tables,
         USER_INTEREST.name,
-        [user],
-        ttl=FOREVER,
+        user,
+        check_one_encoder,
         description="Interests of a user before the row's time, the most important first: unit "
         "vectors end to end as little-endian float16 bytes, shares, medoid items, numbers of "
         "events, newest times in microseconds since 1970 UTC, mean feedback.",
@@ -117,15 +113,11 @@ def user_cluster_view(tables: TableStore, user: Entity) -> FeatureView | None:
     InputError
         Its partitions don't belong together.
     """
-    if not tables.manifests(USER_CLUSTER.name):
-        return None
-    check_none_superseded(tables, USER_CLUSTER.name)
-    check_one_clustering(tables, USER_CLUSTER.name)
-    return _view(
+    return _changes_view(
         tables,
         USER_CLUSTER.name,
-        [user],
-        ttl=FOREVER,
+        user,
+        check_one_clustering,
         description="Likes of a user before the row's time, by primary and secondary cluster of "
         "the catalogue: clusters, counts, decayed shares, newest times in microseconds since "
         "1970 UTC; and the secondary clusters that are long-tail interests.",
@@ -224,6 +216,22 @@ def ranker_service(name: str, views: Sequence[FeatureView], *, description: str)
     return FeatureService(
         name=name, features=list(views), description=description, owner=OWNER, tags={"arm": name}
     )
+
+
+def _changes_view(
+    tables: TableStore,
+    table: str,
+    user: Entity,
+    check: Callable[[TableStore, str], object],
+    *,
+    description: str,
+) -> FeatureView | None:
+    """Return a view of rows that hold until the user's next one, where its table was made."""
+    if not tables.manifests(table):
+        return None
+    check_none_superseded(tables, table)
+    check(tables, table)
+    return _view(tables, table, [user], ttl=FOREVER, description=description)
 
 
 def _control_view(

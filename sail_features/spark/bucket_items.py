@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Final, cast
 
@@ -152,18 +152,18 @@ class WriteItems:
 
 
 def _iter_buckets(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        buckets = batch.column(BUCKET).to_numpy()
-        cuts = [0, *(np.flatnonzero(np.diff(buckets)) + 1).tolist(), len(buckets)]
-        for start, stop in pairwise(cuts):
-            if held and start < stop and held[0].column(BUCKET)[0].as_py() != buckets[start]:
-                yield held[0].column(BUCKET)[0].as_py(), pa.Table.from_batches(held)
-                held = []
-            if start < stop:
-                held.append(batch.slice(start, stop - start))
-    if held:
-        yield held[0].column(BUCKET)[0].as_py(), pa.Table.from_batches(held)
+    stretches = chain.from_iterable(map(_stretches, batches))
+    for bucket, rows in groupby(stretches, lambda stretch: stretch.column(BUCKET)[0].as_py()):
+        yield bucket, pa.Table.from_batches(list(rows))
+
+
+def _stretches(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Cut a batch where the bucket changes."""
+    if not batch.num_rows:
+        return []
+    changes = np.flatnonzero(np.diff(batch.column(BUCKET).to_numpy())) + 1
+    cuts = [0, *changes.tolist(), batch.num_rows]
+    return [batch.slice(start, stop - start) for start, stop in pairwise(cuts)]
 
 
 def folder_of_bucket(folder: Path, bucket: int) -> Path:

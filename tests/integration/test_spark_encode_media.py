@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import soundfile
 import worlds
-from PIL import Image
+from media_files import picture, sound
 from tiny_models import save_clap, save_clip
 from worlds import CONFIG, at
 
@@ -38,20 +36,6 @@ def media(tmp_path):
     folder = tmp_path / "media"
     folder.mkdir()
     return folder
-
-
-def picture(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 255, (3, 4, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize((64, 48)).save(file, "PNG")
-    return file.getvalue()
-
-
-def sound(pitch: float) -> bytes:
-    file = io.BytesIO()
-    wave = np.sin(2 * np.pi * pitch * np.arange(16_000) / 16_000)
-    soundfile.write(file, wave, 16_000, format="WAV")
-    return file.getvalue()
 
 
 def put(store, column, rows, as_of=FIRST):

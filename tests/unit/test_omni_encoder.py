@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from dataclasses import replace
@@ -12,9 +11,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-import soundfile  # noqa: E402
+from media_files import picture, sound  # noqa: E402
 from omni_models import random_inputs, save_model, save_towers  # noqa: E402
-from PIL import Image  # noqa: E402
 
 from sail_features.config import EncoderConfig  # noqa: E402
 from sail_features.embeddings import EmbeddingTable, normalise  # noqa: E402
@@ -40,25 +38,11 @@ from sail_features.testing.encoder_suite import check_encoder, check_refusals  #
 UNTIL = datetime(2024, 3, 1, tzinfo=UTC)
 
 
-def picture(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 255, (3, 4, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize((64, 48)).save(file, "PNG")
-    return file.getvalue()
-
-
-def sound(pitch: float) -> bytes:
-    file = io.BytesIO()
-    wave = np.sin(2 * np.pi * pitch * np.arange(8_000) / 16_000)
-    soundfile.write(file, wave, 16_000, format="WAV")
-    return file.getvalue()
-
-
 ITEMS = [
-    {"text": "red wine", "vision": picture(0), "audio": sound(300)},
+    {"text": "red wine", "vision": picture(0), "audio": sound(300, 8_000)},
     {"text": "red wine"},
     {"vision": [picture(0), picture(1)], "audio": None},
-    {"audio": sound(500), "text": "  "},
+    {"audio": sound(500, 8_000), "text": "  "},
     {"text": "white wine", "vision": picture(2)},
     {"text": "red wine"},
 ]

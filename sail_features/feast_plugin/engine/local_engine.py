@@ -29,6 +29,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.utils import _convert_arrow_to_proto
 from pydantic import StrictStr
 
+from sail_features.feast_plugin.engine.newest_rows import newest_rows
 from sail_features.feast_plugin.stores.retrieval_job import SailRetrievalJob
 
 ROWS_A_WRITE: Final = 10_000
@@ -49,11 +50,14 @@ class SailLocalComputeEngine(LocalComputeEngine):  # type: ignore[misc]
     ) -> MaterializationJob:
         """Bring one view's newest rows of the task's window online."""
         view = task.feature_view
+        if not _is_copied(view):
+            return super()._materialize_one(registry, task, **kwargs)
         try:
-            job = self._newest(registry, task) if _is_copied(view) else None
+            columns = self._columns(registry, task)
+            job = newest_rows(self, task, columns)
             if not isinstance(job, SailRetrievalJob):
                 return super()._materialize_one(registry, task, **kwargs)
-            self._write_online(view, job, self._columns(registry, task).field_mapping or {})
+            self._write_online(view, job, columns.field_mapping or {})
         except Exception as error:
             status = MaterializationJobStatus.ERROR
             return LocalMaterializationJob(_name(task), status, error)
@@ -62,20 +66,6 @@ class SailLocalComputeEngine(LocalComputeEngine):  # type: ignore[misc]
     def _columns(self, registry: BaseRegistry, task: MaterializationTask) -> ColumnInfo:
         builder: FeatureBuilder = LocalFeatureBuilder(registry, task, backend=None)
         return builder.get_column_info(task.feature_view)
-
-    def _newest(self, registry: BaseRegistry, task: MaterializationTask) -> object:
-        """Return the offline store's answer of the newest row of each key, not yet read."""
-        columns = self._columns(registry, task)
-        return self.offline_store.pull_latest_from_table_or_query(
-            config=self.repo_config,
-            data_source=task.feature_view.batch_source,
-            join_key_columns=columns.join_keys,
-            feature_name_columns=columns.feature_cols,
-            timestamp_field=columns.ts_col,
-            created_timestamp_column=columns.created_ts_col,
-            start_date=task.start_time,
-            end_date=task.end_time,
-        )
 
     def _write_online(
         self, view: FeatureView, job: SailRetrievalJob, renamed: dict[str, str]

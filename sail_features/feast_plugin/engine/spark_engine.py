@@ -49,6 +49,7 @@ from sail_features.feast_plugin.batch_views import CONTENT_COLUMNS, sink_of
 from sail_features.feast_plugin.engine.compute_plan import ComputePlan, RunTransform, Transform
 from sail_features.feast_plugin.engine.contents import CONTENT, ContentColumns, transform_once
 from sail_features.feast_plugin.engine.daily_sink import DailySink
+from sail_features.feast_plugin.engine.newest_rows import newest_rows
 from sail_features.feast_plugin.spark_session import session_with
 from sail_features.feast_plugin.stores.parquet_files import absolute, folder_of, is_remote
 from sail_features.spark.newest import newest_by_key
@@ -103,17 +104,7 @@ class SailSparkComputeEngine(SparkComputeEngine):  # type: ignore[misc]
 
     def _stored(self, task: MaterializationTask, columns: ColumnInfo) -> DataFrame:
         """Return the newest row of each key that the offline store has."""
-        job = self.offline_store.pull_latest_from_table_or_query(
-            config=self.repo_config,
-            data_source=task.feature_view.batch_source,
-            join_key_columns=columns.join_keys,
-            feature_name_columns=columns.feature_cols,
-            timestamp_field=columns.ts_col,
-            created_timestamp_column=columns.created_ts_col,
-            start_date=task.start_time,
-            end_date=task.end_time,
-        )
-        return job.to_spark_df()
+        return newest_rows(self, task, columns).to_spark_df()
 
     def _computed(
         self,

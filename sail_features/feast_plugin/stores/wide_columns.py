@@ -85,6 +85,8 @@ def hold_apart(
         if size > MAX_BYTES:
             con.execute(f"DROP TABLE {name}")
             return None
+    for feature in set(features) - set(others):  # held twice no longer
+        con.execute(f"ALTER TABLE {name} DROP COLUMN {identifier(feature)}")
     columns = pa.Table.from_batches(batches, schema=reader.schema).columns
     return name, WideColumns(tuple(column.combine_chunks() for column in columns))
 
