@@ -223,6 +223,18 @@ ITEM_PAIR: Final = TableSchema(
     ),
 )
 
+SEARCH_PAIR: Final = TableSchema(
+    "search_pair",
+    (c.SEARCH_QUERY, c.ITEM_ID),
+    (
+        Column(c.SEARCH_QUERY, STRING),
+        Column(c.ITEM_ID, ID),
+        Column(c.EVENT_TIMESTAMP, TIME),
+        *_LINEAGE,
+        Column(c.SUPPORT, WHOLE),
+    ),
+)
+
 
 def _pair_table(name: str, *lineage: Column) -> TableSchema:
     return TableSchema(
@@ -261,6 +273,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
         USER_INTEREST,
         USER_CLUSTER,
         ITEM_PAIR,
+        SEARCH_PAIR,
         USER_ITEM_BASELINE,
         USER_ITEM_MATCH,
         USER_ITEM_MATCH_PLACEBO,

@@ -51,6 +51,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "user_interest": "interests",
     "user_cluster": "clusters",
     "item_pair": "pairs",
+    "search_pair": "pairs (of events with a search_query)",
     "user_item_baseline": "baseline",
     "user_item_match": "match",
     "user_item_match_placebo": "match --placebo-seed 0",

@@ -135,6 +135,8 @@ def pairs(
 ) -> None:
     """Mine items that the same users engage with into item_pair, to train an encoder on.
 
+    Where events have a column search_query, searches and what followed go to search_pair.
+
     [bold]sail-features pairs --trained-until 2026-01-31[/bold]
     """
     end = parse_as_of(trained_until) if trained_until else None

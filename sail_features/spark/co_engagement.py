@@ -1,9 +1,9 @@
 """The pairs job: items that the same users engaged with, to ``item_pair``.
 
 Two sources. *Co-engagement*: a user engaged with both within a window of time. *Session*:
-both in one session, where events carry a ``session_id``. Only positive events strictly
-before ``trained_until`` count.
-Where clicks carry the search that led to them, `mine_searches` pairs the two.
+both in one session, where events carry a ``session_id``. Where they carry the
+``search_query`` that led to them, searches and what was taken after them go to
+``search_pair``. Only positive events strictly before ``trained_until`` count.
 
 References
 ----------
@@ -15,6 +15,7 @@ paper tells none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -25,7 +26,7 @@ from sail_features import columns as c
 from sail_features.config import PairConfig, SailConfig
 from sail_features.errors import InputError
 from sail_features.manifest import Manifest
-from sail_features.schemas import ITEM_PAIR
+from sail_features.schemas import ITEM_PAIR, SEARCH_PAIR, TableSchema
 from sail_features.spark.inputs import read_partitions, write_partition
 from sail_features.tables import TableStore
 
@@ -60,31 +61,46 @@ def run_pairs(
     settings, parts = config.pairs, store.covering("events", as_of)
     until = as_of if trained_until is None else min(trained_until, as_of)
     events = read_partitions(spark, store, parts)
+    pairs = mine_pairs(events, settings, trained_until=until).cache()
+    if pairs.isEmpty():
+        raise InputError.say(
+            "events",
+            f"no two items share {settings.min_support} users within "
+            f"{settings.window_hours:g} hours",
+            hint="lower min_support, widen window_hours, or import more events",
+        )
+    found = {ITEM_PAIR: pairs}
+    if c.SEARCH_QUERY in events.columns:
+        found[SEARCH_PAIR] = mine_searches(events, settings, trained_until=until)
+    for schema, rows in found.items():
+        _publish(store, schema, rows, settings, parts, until)
+    pairs.unpersist()
+    return store.latest(ITEM_PAIR.name, until)
+
+
+def _publish(
+    store: TableStore,
+    schema: TableSchema,
+    rows: DataFrame,
+    settings: PairConfig,
+    parts: Sequence[Manifest],
+    until: datetime,
+) -> None:
     with store.replace_partition(
-        ITEM_PAIR.name,
+        schema.name,
         until,
         inputs=[manifest.as_input() for manifest in parts],
         config=settings.model_dump(mode="json"),
     ) as partition:
-        pairs = mine_pairs(events, settings, trained_until=until).cache()
-        if pairs.isEmpty():
-            raise InputError.say(
-                "events",
-                f"no two items share {settings.min_support} users within "
-                f"{settings.window_hours:g} hours",
-                hint="lower min_support, widen window_hours, or import more events",
-            )
-        write_partition(
-            pairs.withColumn(c.EVENT_TIMESTAMP, f.lit(until))
-            .withColumn(c.AVAILABLE_AT, f.lit(until))
-            .withColumn(c.CREATED, f.lit(partition.created))
-            .coalesce(1)
-            .sortWithinPartitions(c.PAIR_SOURCE, c.ITEM_ID, c.OTHER_ITEM_ID),
-            partition,
+        stamped = rows.withColumns(
+            {
+                c.EVENT_TIMESTAMP: f.lit(until),
+                c.AVAILABLE_AT: f.lit(until),
+                c.CREATED: f.lit(partition.created),
+            }
         )
-        pairs.unpersist()
+        write_partition(stamped.coalesce(1).sortWithinPartitions(*schema.key), partition)
         partition.lineage.update(trained_until=until.isoformat(), **settings.model_dump())
-    return store.latest(ITEM_PAIR.name, until)
 
 
 def mine_pairs(events: DataFrame, settings: PairConfig, *, trained_until: datetime) -> DataFrame:

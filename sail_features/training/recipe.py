@@ -53,10 +53,14 @@ class PairFile(Section):
 
 
 class MinedPairs(Section):
-    """Pairs of the table ``item_pair``, which a Spark job mines from the event log."""
+    """Pairs that a Spark job mines from the event log: ``sail-features pairs``.
+
+    ``source``: items that users engaged with within a window of time, or in one session, or
+    ``search``: what users searched for, read by the text tower, and what they took then.
+    """
 
     kind: Literal["mined"]
-    source: str = "co_engagement"
+    source: Literal["co_engagement", "session", "search"] = "co_engagement"
     patterns: tuple[tuple[str, str], ...] = (("fused", "fused"),)
     holdout: float = Field(default=0.0, ge=0, lt=1)
 

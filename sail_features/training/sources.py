@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -28,7 +27,6 @@ from sail_features.tables import TableStore
 from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.item_labels import build_labels
 from sail_features.training.pairs import PairDataset
-from sail_features.training.patterns import Pattern
 from sail_features.training.recipe import DataRecipe, MinedPairs, OwnParts, PairFile
 
 Ids = NDArray[Any]
@@ -93,7 +91,7 @@ class Sources:
         if isinstance(data, PairFile):
             return sha256_of_file(data.file) if data.file.is_file() else ""
         if isinstance(data, MinedPairs):
-            parts = self.store.covering("item_pair", self.trained_until)
+            parts = self.store.covering(_table_of(data), self.trained_until)
             return sha256_of([manifest.fingerprint for manifest in parts])
         return "" if isinstance(data, OwnParts) else self.engagements.digest
 
@@ -118,21 +116,26 @@ class Sources:
 
     def mined_pairs(self, name: str, data: MinedPairs) -> PairDataset:
         """Return mined pairs, but for those held out and those of items without content."""
-        ids = self._read_mined(data)
+        queries, ids = self._read_mined(name, data)
         kept = ~self._held_out(ids[0], data.holdout)
-        return self._pair_up(name, (ids[0][kept], ids[1][kept]), data.patterns)
+        pairs = (ids[0][kept], ids[1][kept])
+        return PairDataset.from_ids(
+            name, queries, self.inputs, pairs, patterns=data.patterns, on_missing="drop"
+        )
 
     def own_parts(self, name: str, data: OwnParts) -> PairDataset:
         """Return each item with itself."""
         ids = self.inputs.item_ids
-        return self._pair_up(name, (ids, ids), data.patterns)
+        return PairDataset.from_ids(
+            name, self.inputs, self.inputs, (ids, ids), patterns=data.patterns, on_missing="drop"
+        )
 
     def held_out(self, name: str, data: PairFile | MinedPairs) -> HeldOut | None:
         """Return the held-out pairs, for measuring; None where there are none."""
         if not data.holdout:
             return None
         if isinstance(data, MinedPairs):
-            inputs, ids = self.inputs, self._read_mined(data)
+            inputs, ids = self._read_mined(name, data)
         else:
             rows = _read_parquet(data)
             if "grade" in rows.column_names or "target_item_id" not in rows.column_names:
@@ -143,15 +146,14 @@ class Sources:
         kept = self._held_out(ids[0], data.holdout) & (query >= 0) & (target >= 0)
         return HeldOut(inputs, query[kept], target[kept]) if kept.any() else None
 
-    def _pair_up(self, name: str, ids: tuple[Ids, Ids], patterns: Sequence[Pattern]) -> PairDataset:
-        return PairDataset.from_ids(
-            name, self.inputs, self.inputs, ids, patterns=patterns, on_missing="drop"
-        )
-
-    def _read_mined(self, data: MinedPairs) -> tuple[Ids, Ids]:
-        rows = self.store.read("item_pair", self.trained_until)
+    def _read_mined(self, name: str, data: MinedPairs) -> tuple[ItemInputs, tuple[Ids, Ids]]:
+        """Return the queries' inputs, and the ids of both sides."""
+        rows = self.store.read(_table_of(data), self.trained_until)
+        if data.source == "search":
+            texts = ids_of(rows[c.SEARCH_QUERY])
+            return self._encode_texts(texts, name, "query"), (texts, ids_of(rows[c.ITEM_ID]))
         rows = rows.filter(pc.equal(rows[c.PAIR_SOURCE], data.source))
-        return ids_of(rows[c.ITEM_ID]), ids_of(rows[c.OTHER_ITEM_ID])
+        return self.inputs, (ids_of(rows[c.ITEM_ID]), ids_of(rows[c.OTHER_ITEM_ID]))
 
     def _side(self, rows: pa.Table, side: str, name: str) -> tuple[ItemInputs, Ids]:
         """Return the inputs of one side of a file, and its ids."""
@@ -161,16 +163,19 @@ class Sources:
             raise InputError.missing_column(
                 f"data set {name!r}", f"{side}_item_id", rows.column_names
             )
+        texts = ids_of(rows[f"{side}_text"])
+        return self._encode_texts(texts, name, side), texts
+
+    def _encode_texts(self, texts: Ids, name: str, side: str) -> ItemInputs:
         if self.text_encoder is None:
             raise InputError.say(
                 f"data set {name!r}",
                 f"has texts as its {side}, but no text tower reads them",
                 hint="add towers.text to the recipe's model",
             )
-        texts = ids_of(rows[f"{side}_text"])
         distinct = np.unique(texts)
         vectors = encode_or_raise(self.text_encoder, distinct.tolist())
-        return ItemInputs.from_arrays(distinct, {TEXT: vectors}), texts
+        return ItemInputs.from_arrays(distinct, {TEXT: vectors})
 
     def _held_out(self, queries: Ids, share: float) -> NDArray[np.bool_]:
         """Return which pairs are held out: all pairs of a random part of the queries."""
@@ -178,6 +183,10 @@ class Sources:
         drawn = np.random.default_rng(self.seed).random(len(distinct)) < share
         held: NDArray[np.bool_] = drawn[place]
         return held
+
+
+def _table_of(data: MinedPairs) -> str:
+    return "search_pair" if data.source == "search" else "item_pair"
 
 
 def _read_parquet(data: PairFile) -> pa.Table:

@@ -14,7 +14,7 @@ from worlds import AS_OF, CONFIG, at
 from sail_features import columns as c
 from sail_features.config import PairConfig
 from sail_features.errors import InputError
-from sail_features.schemas import EVENTS, ITEM_PAIR, check_table, conform
+from sail_features.schemas import EVENTS, ITEM_PAIR, SEARCH_PAIR, check_table, conform
 from sail_features.spark.co_engagement import (
     CO_ENGAGEMENT,
     SESSION,
@@ -112,6 +112,17 @@ def test_only_the_strongest_partners_of_either_item_are_kept(spark, store):
     run_pairs(spark, store, with_pairs(max_partners=1, min_support=3), as_of=AS_OF)
     kept = {one + other for _, one, other in found_pairs(store)}
     assert kept == {"ab", "ac", "ad"}
+
+
+def test_searches_are_a_table_of_their_own(spark, store):
+    publish_bought(store, search_query=["Cup", "cup ", None] * 4 + ["cup"])
+    run_pairs(spark, store, with_pairs(min_support=3), as_of=AS_OF)
+    table = store.read("search_pair")
+    check_table(table, SEARCH_PAIR, where="pairs")
+    found = zip(*(table[name].to_pylist() for name in SEARCH_PAIR.key), strict=True)
+    assert sorted(found) == [("cup", "a"), ("cup", "b")]
+    assert table[c.SUPPORT].to_pylist() == [3, 3]
+    assert set(table[c.AVAILABLE_AT].to_pylist()) == {AS_OF}
 
 
 def test_searches_lead_to_what_users_took_after_them(spark):

@@ -14,9 +14,11 @@ import worlds
 import yaml
 from worlds import at
 
+from sail_features import columns as c
 from sail_features.cli import main
 from sail_features.encoders.omni.encoder import OmniEncoder
 from sail_features.encoders.omni.folder import load_omni, read_saved
+from sail_features.schemas import TIMESTAMP
 from sail_features.tables import TableStore
 from sail_features.training.recipe import load_recipe
 
@@ -102,6 +104,24 @@ def stages_of(folder):
 
 def change(folder, **changes):
     (folder / "train.yaml").write_text(yaml.safe_dump({**RECIPE, **changes}))
+
+
+def test_searches_of_the_log_are_trained_on_and_measured(workspace, capsys):
+    searched = pq.read_table(workspace / "searched.parquet").group_by(
+        ["query_text", "target_item_id"]
+    )
+    rows = searched.aggregate([]).rename_columns([c.SEARCH_QUERY, c.ITEM_ID])
+    for name, value in ((c.EVENT_TIMESTAMP, UNTIL), (c.AVAILABLE_AT, UNTIL), (c.CREATED, UNTIL)):
+        rows = rows.append_column(name, pa.array([value] * len(rows), TIMESTAMP))
+    rows = rows.append_column(c.SUPPORT, pa.array([3] * len(rows), pa.int32()))
+    stage = {"name": "searches", "data": {"asked": 1}, "train": STEPS}
+    data = {"asked": {"kind": "mined", "source": "search", "holdout": 0.3}}
+    change(workspace, data=data, stages=[stage])
+    assert run(workspace) == 2
+    assert "pairs (of events with a search_query)" in capsys.readouterr().err
+    worlds.publish(TableStore(workspace / "tables"), "search_pair", rows, as_of=UNTIL)
+    assert run(workspace, "--evaluate") == 0
+    assert "q2i asked: recall@10" in capsys.readouterr().out
 
 
 def test_a_recipe_trains_an_encoder_that_serves(workspace, capsys):
