@@ -40,6 +40,7 @@ from benchmarks.match_spark_world import (
     HEAVY_EVENTS,
     HEAVY_ROWS,
     NIGHT,
+    base_world,
     config_of,
     put_world,
 )
@@ -197,25 +198,33 @@ class Slope:
         }
 
 
+def measure_size(
+    spark: SparkSession, store: TableStore, world: World, rows: int, slope: Slope, *, keep: bool
+) -> None:
+    """Add a job to a slope and, where it is large enough to tell, the bare kernel about it."""
+    if rows >= BASE:
+        slope.kernel_s.append(bare_kernel(world)[1])
+    slope.costs[rows] = run_job(spark, store, keep=keep)
+    if rows >= BASE:
+        values, seconds = bare_kernel(world)
+        slope.kernel_s.append(seconds)
+        if rows == BASE:
+            check_bits(world, store, values)
+
+
 def size_bars(spark: SparkSession, folder: Path) -> tuple[list[Bar], dict[str, Any]]:
     """Return the bars on cost and memory by the number of rows."""
+    worlds = {
+        rows: TableStore(folder / f"rows-{rows}")
+        for rows in (WARM_UP, *SIZES, *([LARGE] if "--large" in sys.argv else []))
+    }
     logs, kept = Slope(), Slope()
-    for rows in (WARM_UP, *SIZES, *([LARGE] if "--large" in sys.argv else [])):
-        store = TableStore(folder / f"rows-{rows}")
+    for rows, store in worlds.items():
         world = put_world(store, DIM, rows)
-        for slope, keep in ((logs, False), (kept, True)):
-            if keep and rows not in (WARM_UP, BASE, 4 * BASE):
-                continue
-            if keep:
-                run_job(spark, store, keep=True)  # another night's work: sorts the events
-            if rows >= BASE:
-                slope.kernel_s.append(bare_kernel(world)[1])
-            slope.costs[rows] = run_job(spark, store, keep=keep)
-            if rows >= BASE:
-                values, seconds = bare_kernel(world)
-                slope.kernel_s.append(seconds)
-            if rows == BASE:
-                check_bits(world, store, values)
+        measure_size(spark, store, world, rows, logs, keep=False)
+    for rows in (WARM_UP, BASE, 4 * BASE):  # afterwards: a worker doesn't give memory back
+        run_job(spark, worlds[rows], keep=True)  # another night's work: sorts the events
+        measure_size(spark, worlds[rows], base_world(DIM, min(rows, BASE)), rows, kept, keep=True)
     costs = logs.costs
     below = 1e6 * (costs[BASE].cpu_s - costs[SIZES[0]].cpu_s) / (BASE - SIZES[0])
     most = max(costs)
