@@ -17,14 +17,16 @@ from sail_features import columns as c
 from sail_features.config import SailConfig
 from sail_features.feast_plugin import open_feature_store
 from sail_features.feast_plugin.recompute import find_service
+from sail_features.feast_plugin.serving_time import measure_serving
 from sail_features.manifest import sha256_of
 from sail_features.match.family import build_features
 from sail_features.steps import StepMeter
 from sail_features.tables import TableStore
 
+TREATMENT: Final = "treatment"
 TABLES: Final = {
     "control": "user_item_baseline",
-    "treatment": "user_item_match",
+    TREATMENT: "user_item_match",
     "placebo": "user_item_match_placebo",
     "random": "user_item_match_random",
     "lagged": "user_item_match_lagged",
@@ -99,17 +101,28 @@ def group_columns(experiment: Experiment, config: SailConfig) -> dict[str, list[
 
 
 def price_groups(store: TableStore, groups: list[str]) -> dict[str, GivenCost]:
-    """Return what encoding costs each group that reads vectors, and the whole treatment.
+    """Return what each group of match features, and the whole treatment, costs.
 
-    Empty where no run of the present partitions encoded anything.
+    Encoding is known where a run of the present partitions encoded anything, and is no cost
+    of features that read no vectors; serving where the newest match can be served.
     """
+    encoding, serving = _price_encoding(store), measure_serving(store)
+    return {
+        name: GivenCost(
+            online_ms=serving.get("" if name == TREATMENT else name),
+            encode_s_per_1k_items=None if name in WITHOUT_VECTORS else encoding,
+        )
+        for name in (TREATMENT, *groups)
+    }
+
+
+def _price_encoding(store: TableStore) -> float | None:
+    """Return the seconds that a thousand items took; None where nothing was encoded."""
     runs = [manifest.lineage.get("summary", {}) for manifest in store.covering(ENCODER)]
-    encoded = sum(run.get("encoded", 0) for run in runs)
+    encoded: int = sum(run.get("encoded", 0) for run in runs)
     if not encoded:
-        return {}
-    seconds = sum(run["seconds"] for run in runs if run.get("encoded"))
-    cost = GivenCost(encode_s_per_1k_items=1000 * seconds / encoded)
-    return {name: cost for name in ("treatment", *groups) if name not in WITHOUT_VECTORS}
+        return None
+    return 1000 * float(sum(run["seconds"] for run in runs if run.get("encoded"))) / encoded
 
 
 def _join_once(

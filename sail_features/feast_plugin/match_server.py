@@ -28,7 +28,7 @@ from sail_features.feast_plugin.served_items import ServedItems, open_items
 from sail_features.feast_plugin.versions import RegistryError
 from sail_features.history import times_of
 from sail_features.interests.snapshots import InterestSnapshots
-from sail_features.match.block import Floats
+from sail_features.match.block import Floats, MatchFeature
 from sail_features.match.events import MatchLog, sort_history
 from sail_features.match.family import columns_of
 from sail_features.match.frame import snapshots_of
@@ -71,6 +71,7 @@ class MatchServer:
     Parameters
     ----------
     definition : what the batch table was computed with.
+    features : those of the definition to answer with; None for all.
 
     Notes
     -----
@@ -79,9 +80,11 @@ class MatchServer:
     first real one. Safe for threads.
     """
 
-    def __init__(self, definition: MatchDefinition) -> None:
+    def __init__(
+        self, definition: MatchDefinition, features: Sequence[MatchFeature] | None = None
+    ) -> None:
         self._definition = definition
-        self._features = definition.features
+        self._features = definition.features if features is None else features
         self._columns = columns_of(self._features)
         self._items = open_items(definition)
         sample = self._items.sample()

@@ -72,6 +72,7 @@ def store(monkeypatch):
     monkeypatch.setattr(
         judged_rows, "find_service", lambda *_: SimpleNamespace(feature_view_projections=())
     )
+    monkeypatch.setattr(judged_rows, "measure_serving", lambda store: {})
     monkeypatch.setattr(judging, "log_evaluation", lambda *args, **options: "0" * 32)
     return impressions
 
@@ -117,14 +118,23 @@ def test_other_columns_are_joined_anew_and_a_report_in_markdown_lies_beside_the_
     assert f"**{found.summary['outcome']}**" in found.report.with_suffix(".md").read_text()
 
 
-def test_encoding_is_priced_for_what_reads_vectors():
+def test_encoding_is_priced_for_what_reads_vectors(monkeypatch):
+    served = {"": 3.0, "contrast": 1.0, "history_counts": 0.5}
+    monkeypatch.setattr(judged_rows, "measure_serving", lambda store: served)
     runs = [{"summary": {"encoded": 500, "seconds": 2.0}}, {"summary": {"encoded": 0}}, {}]
     store = SimpleNamespace(covering=lambda table: [SimpleNamespace(lineage=run) for run in runs])
-    cost = GivenCost(encode_s_per_1k_items=4.0)
     priced = judged_rows.price_groups(store, ["contrast", "history_counts"])
-    assert priced == {"treatment": cost, "contrast": cost}
+    assert priced == {
+        "treatment": GivenCost(3.0, 4.0),
+        "contrast": GivenCost(1.0, 4.0),
+        "history_counts": GivenCost(0.5, None),
+    }
     runs[:] = runs[1:]
-    assert judged_rows.price_groups(store, ["contrast"]) == {}
+    served.clear()
+    assert judged_rows.price_groups(store, ["contrast"]) == {
+        "treatment": GivenCost(),
+        "contrast": GivenCost(),
+    }
 
 
 @pytest.mark.parametrize(

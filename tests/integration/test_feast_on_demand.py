@@ -40,6 +40,7 @@ from sail_features.feast_plugin import (
 from sail_features.feast_plugin.feature_log import feature_log
 from sail_features.feast_plugin.match_definition import MatchDefinition
 from sail_features.feast_plugin.match_server import HISTORY, INTERESTS, MatchServer
+from sail_features.feast_plugin.serving_time import measure_serving
 from sail_features.feast_plugin.skew import measure_skew
 from sail_features.history import to_us
 from sail_features.match.family import columns_of, feature_set_id
@@ -339,6 +340,32 @@ def test_table_of_other_definitions_is_refused(repo: Path, tmp_path: Path) -> No
     )
     with pytest.raises(InputError, match="holds feature set match-of-an-older-version"):
         MatchDefinition.of_newest(tables)
+
+
+def test_serving_is_timed_by_feature_on_answers_that_hold_something(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = TableStore(repo.parent / "build" / "tables")
+    answers, answer = [], MatchServer.answer
+
+    def keep(server: MatchServer, request: Any) -> dict[str, list[Any]]:
+        answers.append(answer(server, request))
+        return answers[-1]
+
+    monkeypatch.setattr(MatchServer, "answer", keep)
+    found = measure_serving(tables)
+    definition = MatchDefinition.of_newest(tables)
+    assert definition is not None
+    assert list(found) == ["", *(feature.name for feature in definition.features)]
+    assert min(found.values()) > 0
+    together = {name: values for one in answers for name, values in one.items()}
+    assert set(together) == set(columns_of(definition.features))
+    longest = max(map(len, tables.read("user_history")[c.HISTORY_ITEM_IDS].to_pylist()))
+    empty = {name for name, values in together.items() if np.isnan(values).all()}
+    assert longest < 9, "then somebody may have liked a fourth item"
+    assert empty <= {"sim_top_4", "sim_top_5"}
+    cannot = rewritten(repo, tmp_path, lambda m: m["lineage"].update(feature_set_id="older"))
+    assert measure_serving(cannot) == {}
 
 
 def test_features_of_event_types_are_refused(repo: Path, tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""How long the match features of one request take, measured on the users that there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sail_features import columns as c
+from sail_features.errors import ConfigError, InputError
+from sail_features.feast_plugin.match_definition import MatchDefinition
+from sail_features.feast_plugin.match_server import (
+    HISTORY,
+    INTERESTS,
+    REQUESTED_AT,
+    MatchServer,
+    Request,
+)
+from sail_features.history import ids_of, to_us
+from sail_features.schemas import USER_HISTORY, USER_INTEREST
+from sail_features.tables import TableStore
+
+USERS: Final = 50
+ITEMS_PER_REQUEST: Final = 100
+
+
+def measure_serving(tables: TableStore) -> dict[str, float]:
+    """Return the milliseconds of a request by match feature, each served alone.
+
+    The key ``""`` is all of them at once. A request is one user of the newest
+    ``user_history`` with 100 items, at the end of that history. What is timed is the CPU of
+    the on-demand view's function; reading from the online store and the web server come on
+    top, and are the same for all.
+
+    Returns
+    -------
+    Medians over 50 users; empty where the newest match can't be served (see
+    `MatchDefinition.of_newest`), or nobody's history is there.
+    """
+    try:
+        definition = MatchDefinition.of_newest(tables)
+    except (ConfigError, InputError):
+        return {}
+    if definition is None or not tables.manifests(USER_HISTORY.name):
+        return {}
+    requests = _draw_requests(tables, definition)
+    if not requests:
+        return {}
+    chosen = {"": definition.features, **{one.name: (one,) for one in definition.features}}
+    return {
+        name: _median_ms(MatchServer(definition, features), requests)
+        for name, features in chosen.items()
+    }
+
+
+def _draw_requests(tables: TableStore, definition: MatchDefinition) -> list[Request]:
+    """Return requests of random users, for random items of everybody's histories."""
+    rng = np.random.default_rng(0)
+    files = [pq.ParquetFile(path) for path in tables.files(tables.covering(USER_HISTORY.name))]
+    filled = [file for file in files if file.num_row_groups]
+    if not filled:
+        return []
+    histories = _newest(filled[-1].read_row_group(0))
+    histories = histories.take(pa.array(rng.permutation(len(histories))[:USERS]))
+    shown = np.unique(ids_of(pc.list_flatten(histories[c.HISTORY_ITEM_IDS])))
+    mined = _interests_of(tables, histories[c.USER_ID]) if definition.interest_dim else {}
+
+    def ask(row: dict[str, Any]) -> Request:
+        one = {c.USER_ID: row[c.USER_ID], REQUESTED_AT: to_us(row[c.EVENT_TIMESTAMP])}
+        one |= {name: row[name] for name in HISTORY}
+        one |= {name: mined.get(row[c.USER_ID], {}).get(name) for name in INTERESTS}
+        items = rng.choice(shown, ITEMS_PER_REQUEST).tolist()
+        return {c.ITEM_ID: items, **{n: [value] * len(items) for n, value in one.items()}}
+
+    return [ask(row) for row in histories.to_pylist() if row[c.HISTORY_ITEM_IDS]]
+
+
+def _interests_of(tables: TableStore, users: pa.ChunkedArray) -> dict[Any, dict[str, Any]]:
+    chosen = pc.field(c.USER_ID).isin(users.combine_chunks())
+    files = tables.files(tables.covering(USER_INTEREST.name))
+    parts = [pq.read_table(path, filters=chosen) for path in files]
+    rows = _newest(pa.concat_tables(parts, promote_options="default"))
+    return {row[c.USER_ID]: row for row in rows.to_pylist()}
+
+
+def _newest(rows: pa.Table) -> pa.Table:
+    """Return each user's newest row."""
+    rows = rows.sort_by([(c.USER_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
+    users = ids_of(rows[c.USER_ID])
+    return rows.take(pa.array(np.flatnonzero(np.append(users[1:] != users[:-1], True))))
+
+
+def _median_ms(server: MatchServer, requests: Sequence[Request]) -> float:
+    spent = []
+    for request in requests:
+        began = time.thread_time()
+        server.answer(request)
+        spent.append(time.thread_time() - began)
+    return 1e3 * float(np.median(spent))
