@@ -6,6 +6,7 @@ request, at most 100 events a row, five interests a user.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -17,6 +18,7 @@ from sail_features.config import MatchConfig
 from sail_features.embeddings import EmbeddingTable
 from sail_features.history import US_PER_DAY, HistoryWindow
 from sail_features.interests.snapshots import InterestSnapshots
+from sail_features.match.block import MatchFeature
 from sail_features.match.events import MatchLog, sort_history
 from sail_features.match.family import build_features, columns_of
 from sail_features.match.kernel import compute_match
@@ -25,6 +27,15 @@ from sail_features.match.sorted_rows import MatchRows
 WINDOW: Final = HistoryWindow(timedelta(days=365), max_events=100)
 FEATURES: Final = build_features(MatchConfig(), categories=True, interests=True)
 COLUMNS: Final = columns_of(FEATURES)
+_FIRST: Final = (
+    "similarity_statistics",
+    "similarity_histogram",
+    "history_counts",
+    "category_match",
+    "interest_match",
+)
+FIRST_FEATURES: Final = tuple(feature for feature in FEATURES if feature.name in _FIRST)
+"""Those that `match_facts.md` 1.1 measured its kernels with, as far as they exist here."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,18 @@ class World:
     category: NDArray[np.int64]
     interests: InterestSnapshots
 
-    def match(self, rows: MatchRows | None = None, threads: int = 1) -> NDArray[np.float32]:
+    def match(
+        self,
+        rows: MatchRows | None = None,
+        threads: int = 1,
+        features: Sequence[MatchFeature] = FEATURES,
+    ) -> NDArray[np.float32]:
         """Return the features of all rows, or of these."""
         return compute_match(
             rows or self.rows,
             self.log,
             self.table,
-            FEATURES,
+            features,
             WINDOW,
             category=self.category,
             interests=self.interests,
