@@ -111,4 +111,4 @@ def read_rows(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError.file_unreadable(path, error) from None
+        raise InputError.file_unreadable(path, error, "Parquet") from None

@@ -65,7 +65,7 @@ class CandidateSet:
             if not rows.count_rows():
                 raise InputError.empty(where)
         except (pa.ArrowException, OSError) as error:
-            raise InputError.file_unreadable(path, error) from error
+            raise InputError.file_unreadable(path, error, "Parquet") from error
         return cls(path, files, as_of, timed)
 
     def as_input(self) -> InputRef:
@@ -77,7 +77,9 @@ class CandidateSet:
 def _list_files(path: Path) -> tuple[Path, ...]:
     files = (path,) if path.is_file() else tuple(sorted(path.rglob("[!._]*.parquet")))
     if not files:
-        raise InputError.file_unreadable(path, "no such Parquet file, and no folder of them")
+        raise InputError.file_unreadable(
+            path, "no such file, and no folder of Parquet files", "Parquet"
+        )
     return files
 
 

@@ -182,12 +182,14 @@ class InputError(SailError, ValueError):
     exit_code = 2
 
     @classmethod
-    def file_unreadable(cls, path: object, reason: object) -> Self:
+    def file_unreadable(
+        cls, path: object, reason: object, kinds: str = "Parquet, CSV or JSON-lines"
+    ) -> Self:
         """Build the error for a data file that can't be opened or parsed."""
         return cls.say(
             str(path),
             f"can't be read: {reason}",
-            hint="give a Parquet, CSV or JSON-lines file (or a folder of one kind)",
+            hint=f"give a {kinds} file (or a folder of one kind)",
         )
 
     @classmethod

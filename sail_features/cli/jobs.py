@@ -77,12 +77,11 @@ def interests(
 
     [bold]sail-features interests --as-of 2026-03-31 --every 1d[/bold]
     """
-    step = _duration(every, "--every") if every else None
+    start, step = _moment(since), _duration(every, "--every") if every else None
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
         from sail_features.spark.interests import run_interests
 
-        start = parse_as_of(since) if since else None
         return run_interests(spark, store, settings, as_of=until, since=start, every=step)
 
     tables = ["events", "impressions", "item_embedding"]
@@ -107,7 +106,7 @@ def clusters(
 
     [bold]sail-features clusters --as-of 2026-03-31 --fit-until warmup --every 1d[/bold]
     """
-    step = _duration(every, "--every") if every else None
+    start, step = _moment(since), _duration(every, "--every") if every else None
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
         from sail_features.spark.clusters import run_clusters
@@ -117,7 +116,7 @@ def clusters(
             store,
             settings,
             as_of=until,
-            since=parse_as_of(since) if since else None,
+            since=start,
             every=step,
             fit_until=_fit_until(fit_until, store, settings, until),
         )
@@ -139,7 +138,7 @@ def pairs(
 
     [bold]sail-features pairs --trained-until 2026-01-31[/bold]
     """
-    end = parse_as_of(trained_until) if trained_until else None
+    end = _moment(trained_until)
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
         from sail_features.spark.co_engagement import run_pairs
@@ -156,13 +155,12 @@ def baseline(
 
     [bold]sail-features baseline --as-of 2026-03-31[/bold]
     """
+    start = _moment(since)
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
         from sail_features.spark.baseline import run_baseline
 
-        return run_baseline(
-            spark, store, settings, as_of=until, since=parse_as_of(since) if since else None
-        )
+        return run_baseline(spark, store, settings, as_of=until, since=start)
 
     _run_job("baseline", job, ["items", "events", "impressions"], config, as_of, dry_run)
 
@@ -210,7 +208,7 @@ def match(
             f"{' and '.join(controls)} were given at once",
             hint="each makes a table of its own: run one after the other",
         )
-    earlier = _duration(delay, "--delay") if delay else timedelta(0)
+    start, earlier = _moment(since), _duration(delay, "--delay") if delay else timedelta(0)
     if candidates is not None:
         if since or fit_until or controls:
             raise ConfigError.say(
@@ -232,7 +230,7 @@ def match(
             store,
             settings,
             as_of=until,
-            since=parse_as_of(since) if since else None,
+            since=start,
             fit_until=_fit_until(fit_until, store, settings, until),
             placebo=placebo,
             delay=earlier,
@@ -254,6 +252,11 @@ def _match_candidates(
     store = TableStore(load_settings(config).tables)
     CandidateSet.open(path, store, resolve_as_of(as_of, store))  # before Spark starts
     _run_job("match", job, tables, config, as_of, dry_run)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read an option's time before Spark starts; None where it wasn't given."""
+    return parse_as_of(text) if text else None
 
 
 def _duration(text: str, option: str) -> timedelta:

@@ -95,7 +95,7 @@ def _read_reference(path: Path) -> pa.Table:
     try:
         rows = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError.file_unreadable(path, error) from error
+        raise InputError.file_unreadable(path, error, "Parquet") from error
     if c.EVENT_TIMESTAMP not in rows.column_names:
         raise InputError.missing_column(str(path), c.EVENT_TIMESTAMP, rows.column_names)
     kind = rows.schema.field(c.EVENT_TIMESTAMP).type

@@ -193,7 +193,7 @@ def _read_parquet(data: PairFile) -> pa.Table:
     try:
         rows = pq.read_table(data.file)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError.file_unreadable(data.file, error) from error
+        raise InputError.file_unreadable(data.file, error, "Parquet") from error
     if not rows.num_rows:
         raise InputError.empty(str(data.file))
     return rows
