@@ -28,6 +28,7 @@ from sail_features.datasets.publish import next_midnight, publish_dataset, sampl
 from sail_features.datasets.synthetic import SyntheticConfig
 from sail_features.errors import ConfigError
 from sail_features.feast_plugin import apply_repo, materialize, open_feature_store
+from sail_features.history import HistoryCut
 from sail_features.judging import Outcome, run_experiment, tracking_uri
 from sail_features.manifest import Manifest
 from sail_features.placebo import Placebo
@@ -154,7 +155,7 @@ def _make_features(
             with meter.step("random") as step:
                 step.say(_rows(match(placebo=Placebo("random", ARM_SEED))))
             with meter.step("lagged") as step:
-                step.say(_rows(match(delay=DELAY)))
+                step.say(_rows(match(cut=HistoryCut(DELAY))))
     finally:
         spark.stop()
 

@@ -35,16 +35,18 @@ class HistoryWindow:
     lookback : events older than this are not seen.
     max_events : the newest this many are kept.
     lag : an impression at t is matched as of t - lag.
+    skip_newest : so many of the newest events are not seen; for arms that must do without.
 
     Raises
     ------
     ConfigError
-        A length that is zero or negative.
+        A length that is zero or negative, or a negative ``skip_newest``.
     """
 
     lookback: timedelta
     max_events: int
     lag: timedelta = MICROSECOND
+    skip_newest: int = 0
 
     def __post_init__(self) -> None:
         """Refuse windows that hold nothing, or that would see the impression itself."""
@@ -53,6 +55,10 @@ class HistoryWindow:
                 "history",
                 f"lookback {self.lookback}, max_events {self.max_events}, lag {self.lag}",
                 hint="all three must be positive; the lag at least a microsecond",
+            )
+        if self.skip_newest < 0:
+            raise ConfigError.say(
+                "history", f"skip_newest {self.skip_newest}", hint="0 or more events can be skipped"
             )
 
     @classmethod
@@ -69,6 +75,24 @@ class HistoryWindow:
     def lag_us(self) -> int:
         """``lag`` in microseconds."""
         return self.lag // MICROSECOND
+
+
+@dataclass(frozen=True)
+class HistoryCut:
+    """How much of its history an arm does without, to tell a leak from a lift.
+
+    Parameters
+    ----------
+    delay : the history ends so much earlier than ``lag`` says.
+    newest : and without so many of the newest events before that.
+    """
+
+    delay: timedelta = timedelta(0)
+    newest: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is cut."""
+        return bool(self.delay or self.newest)
 
 
 @dataclass(frozen=True)
@@ -146,9 +170,15 @@ def compute_slices(
     >>> s = compute_slices(log, np.array([7, 7, 8]), np.array([30, 31, 99]), two)
     >>> s.start.tolist(), s.stop.tolist()
     ([0, 1, 3], [2, 3, 3])
+    >>> older = HistoryWindow(timedelta(days=1), max_events=2, skip_newest=1)
+    >>> s = compute_slices(log, np.array([7, 8]), np.array([31, 99]), older)
+    >>> s.start.tolist(), s.stop.tolist()
+    ([0, 3], [2, 3])
     """
     stop = count_before(log, owner, as_of_us)
     oldest = count_before(log, owner, as_of_us - window.lookback_us)
+    if window.skip_newest:
+        stop = np.maximum(oldest, stop - window.skip_newest)
     return HistorySlices(np.maximum(oldest, stop - window.max_events), stop)
 
 

@@ -186,6 +186,10 @@ def match(
         str | None,
         typer.Option(help="Cut histories so much earlier, such as 1h; the lagged table."),
     ] = None,
+    skip_newest: Annotated[
+        int,
+        typer.Option(min=0, help="Leave out so many of the newest events; the lagged table, too."),
+    ] = 0,
     candidates: Annotated[
         Path | None,
         typer.Option(
@@ -200,7 +204,8 @@ def match(
     [bold]sail-features match --as-of 2026-03-31 --fit-until warmup[/bold]
     """
     tables = ["events", "impressions", "item_embedding"]
-    controls = {"--placebo-seed": placebo_seed, "--random-seed": random_seed, "--delay": delay}
+    controls: dict[str, object] = {"--placebo-seed": placebo_seed, "--random-seed": random_seed}
+    controls |= {"--delay": delay} if delay else {"--skip-newest": skip_newest or None}
     controls = {option: value for option, value in controls.items() if value is not None}
     if len(controls) > 1:
         raise ConfigError.say(
@@ -220,6 +225,7 @@ def match(
         return
 
     def job(spark: Any, store: TableStore, settings: SailConfig, until: datetime) -> Manifest:
+        from sail_features.history import HistoryCut
         from sail_features.placebo import Placebo
         from sail_features.spark.match import run_match
 
@@ -233,7 +239,7 @@ def match(
             since=start,
             fit_until=_fit_until(fit_until, store, settings, until),
             placebo=placebo,
-            delay=earlier,
+            cut=HistoryCut(earlier, skip_newest),
         )
 
     _run_job("match", job, tables, config, as_of, dry_run)

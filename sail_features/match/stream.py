@@ -140,7 +140,8 @@ def iter_blocks(
         stretch = _Stretch.of(carried, fresh)
         if stretch.asked.any():
             yield stretch.block(vectors)
-        carried = stretch.rows.take(pa.array(stretch.still_seen(window.max_events)))
+        seen = stretch.still_seen(window.max_events + window.skip_newest)
+        carried = stretch.rows.take(pa.array(seen))
 
 
 def _gather(batches: Iterable[pa.RecordBatch], rows_per_block: int) -> Iterator[pa.Table]:

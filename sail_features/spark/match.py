@@ -9,7 +9,7 @@ which the workers of a machine share.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from sail_features.config import SailConfig
 from sail_features.derived import prune_derived
 from sail_features.errors import ConfigError
-from sail_features.history import HistoryWindow
+from sail_features.history import HistoryCut, HistoryWindow
 from sail_features.manifest import Manifest
 from sail_features.match.block import MatchFeature
 from sail_features.match.family import feature_set_id
@@ -35,7 +35,7 @@ from sail_features.spark.match_source import MatchSource, read_source, stream_of
 from sail_features.spark.match_task import MatchTask, RowLineage, write_matches
 from sail_features.tables import StagedPartition, TableStore
 
-NO_DELAY: Final = timedelta(0)
+WHOLE: Final = HistoryCut()
 
 
 def run_match(
@@ -47,7 +47,7 @@ def run_match(
     since: datetime | None = None,
     fit_until: datetime | None = None,
     placebo: Placebo | None = None,
-    delay: timedelta = NO_DELAY,
+    cut: HistoryCut = WHOLE,
 ) -> Manifest:
     """Compute match features of the impressions in [since, as_of).
 
@@ -60,8 +60,8 @@ def run_match(
         newest earlier partition, so that a nightly run doesn't change the features;
         where there is none, bands are equal.
     placebo : give items vectors that aren't theirs, and write that arm's own table.
-    delay : cut histories so much earlier than ``history.lag_s`` does, and write the table of
-        the lagged arm; its rows are stamped as the others are.
+    cut : what histories do without; anything writes the table of the lagged arm, whose rows
+        are stamped as the others are.
 
     Raises
     ------
@@ -70,10 +70,10 @@ def run_match(
     InputError
         Nothing to fit edges on before ``fit_until``.
     ConfigError
-        Both ``placebo`` and ``delay``.
+        Both ``placebo`` and ``cut``.
     """
-    table = _table_of(placebo, delay)
-    config = _cut_earlier(config, delay)
+    table = _table_of(placebo, cut)
+    config = _cut_earlier(config, cut.delay)
     impressions = read_partitions(spark, store, store.covering("impressions", as_of))
     asked = rows_to_match(impressions, since, config.history)
     source = read_source(spark, store, config, asked, as_of=as_of, since=since, placebo=placebo)
@@ -81,17 +81,18 @@ def run_match(
     if fit_until is None:
         edges = earlier_edges(store, table, as_of, source.items.encoder_id, bins)
     else:
-        edges = fit_on_early_rows(fit_until - delay, asked, source, config)
+        edges = fit_on_early_rows(fit_until - cut.delay, asked, source, config)
     made = {
         "placebo": None if placebo is None else asdict(placebo),
-        "delay_s": delay.total_seconds(),
+        "delay_s": cut.delay.total_seconds(),
+        "skip_newest": cut.newest,
     }
     settings = settings_of(config, source, edges) | made
     with store.replace_partition(
         table, as_of, since=since, inputs=source.inputs, config=settings
     ) as partition:
         features = source.features(config.match, edges.values)
-        write_features(asked, source, edges, features, config, partition, delay=delay)
+        write_features(asked, source, edges, features, config, partition, cut)
         partition.lineage.update(made)
     source.items.discard()
     prune_derived(store.root)
@@ -118,23 +119,23 @@ def write_features(
     features: tuple[MatchFeature, ...],
     config: SailConfig,
     partition: StagedPartition,
-    *,
-    delay: timedelta = NO_DELAY,
+    cut: HistoryCut = WHOLE,
 ) -> None:
     """Compute the features of the rows asked into a staged partition, and state their lineage.
 
     Parameters
     ----------
-    delay : how much later than the rows asked the written ones are stamped.
+    cut : what the rows' histories do without; the rows asked are earlier by its delay, and
+        written with their own stamps.
     """
     feature_set = feature_set_id(features, config.match.dim)
     task = MatchTask(
         source.items,
         source.runs,
         features,
-        HistoryWindow.from_config(config.history),
+        replace(HistoryWindow.from_config(config.history), skip_newest=cut.newest),
         RowLineage(
-            partition.created, feature_set, source.items.encoder_id, edges.trained_until, delay
+            partition.created, feature_set, source.items.encoder_id, edges.trained_until, cut.delay
         ),
         partition.folder,
     )
@@ -150,15 +151,15 @@ def write_features(
     )
 
 
-def _table_of(placebo: Placebo | None, delay: timedelta) -> str:
-    if placebo is not None and delay:
+def _table_of(placebo: Placebo | None, cut: HistoryCut) -> str:
+    if placebo is not None and cut:
         raise ConfigError.say(
             "match",
-            "a placebo's vectors and a delay at once",
+            "a placebo's vectors and a cut history at once",
             hint="make the arms one after the other, each from the real thing",
         )
     if placebo is None:
-        return (USER_ITEM_MATCH_LAGGED if delay else USER_ITEM_MATCH).name
+        return (USER_ITEM_MATCH_LAGGED if cut else USER_ITEM_MATCH).name
     return {"permuted": USER_ITEM_MATCH_PLACEBO, "random": USER_ITEM_MATCH_RANDOM}[
         placebo.kind
     ].name

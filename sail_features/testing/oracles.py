@@ -68,7 +68,8 @@ def naive_history(
     ----------
     user, as_of_us : whose history, and the exclusive end of it.
     events : of all users, at any time, in any order.
-    window : the lookback, whose start is inclusive, and the number of events kept.
+    window : the lookback, whose start is inclusive, the number of events kept, and how many
+        of the newest are skipped.
 
     Notes
     -----
@@ -82,7 +83,7 @@ def naive_history(
         if event.user == user and as_of_us - window.lookback_us <= event.time_us < as_of_us
     ]
     seen.sort(key=lambda e: (e.time_us, e.item, e.weight, e.event_type), reverse=True)
-    return seen[: window.max_events]
+    return seen[window.skip_newest :][: window.max_events]
 
 
 def naive_match(

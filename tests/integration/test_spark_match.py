@@ -14,7 +14,7 @@ from worlds import AS_OF, CONFIG, World, at
 
 from sail_features import columns as c
 from sail_features.errors import ConfigError, InputError, MissingTableError
-from sail_features.history import HistoryWindow, to_us
+from sail_features.history import HistoryCut, HistoryWindow, to_us
 from sail_features.item_categories import categories_of
 from sail_features.item_vectors import build_embedding_table
 from sail_features.match.family import build_features, columns_of, feature_set_id
@@ -249,7 +249,7 @@ def test_random_vectors_have_the_same_counts_and_similarities_of_chance(spark, e
 
 def test_a_lagged_row_is_the_row_of_an_earlier_moment_under_its_own_stamp(spark, world, encoded):
     delay = timedelta(hours=30)
-    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, delay=delay)
+    manifest = run_match(spark, encoded, CONFIG, as_of=AS_OF, cut=HistoryCut(delay))
     assert manifest.table == "user_item_match_lagged"
     lagged = encoded.read(manifest.table)
     section = CONFIG.history.model_copy(
@@ -268,6 +268,19 @@ def test_a_lagged_row_is_the_row_of_an_earlier_moment_under_its_own_stamp(spark,
     assert {pair.as_of_us for pair in worlds.rows_by_pair(lagged)} == asked
 
 
+def test_histories_without_their_newest_events_are_those_of_a_double_loop(spark, world, encoded):
+    config = worlds.with_buckets(2)
+    manifest = run_match(spark, encoded, config, as_of=AS_OF, cut=HistoryCut(newest=2))
+    assert (manifest.table, manifest.lineage["skip_newest"]) == ("user_item_match_lagged", 2)
+    vectors = build_embedding_table(encoded.read("item_embedding"), "hash-v1-32")
+    known = dict(zip(vectors.ids.tolist(), vectors.take(np.arange(len(vectors))), strict=True))
+    pairs, told = (f(world, CONFIG.history) for f in (worlds.true_pairs, worlds.true_feedback))
+    window = dataclasses.replace(WINDOW, skip_newest=2)
+    values = naive_match(pairs, told, known, FEATURES, window, category=true_categories(world))
+    naive = dict(zip(pairs, values, strict=True))
+    assert_same(found_rows(encoded, manifest.table), naive, rtol=1e-3, atol=1e-5)
+
+
 def test_a_placebo_and_a_delay_at_once_are_refused(spark, encoded):
     with pytest.raises(ConfigError, match="at once"):
         run_match(
@@ -276,7 +289,7 @@ def test_a_placebo_and_a_delay_at_once_are_refused(spark, encoded):
             CONFIG,
             as_of=AS_OF,
             placebo=Placebo("random", 0),
-            delay=timedelta(hours=1),
+            cut=HistoryCut(timedelta(hours=1)),
         )
 
 

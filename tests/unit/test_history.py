@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -110,10 +111,11 @@ events = st.lists(st.tuples(ids, moments, ids, st.sampled_from([-1.0, 0.0, 0.5])
     rows=st.lists(st.tuples(ids, moments), max_size=10),
     lookback=st.integers(1, 9),
     most=st.integers(1, 6),
+    skipped=st.integers(0, 3),
 )
-def test_slices_hold_what_a_double_loop_finds(events, rows, lookback, most):
+def test_slices_hold_what_a_double_loop_finds(events, rows, lookback, most, skipped):
     log = log_of(*events)
-    looking = window(lookback, most)
+    looking = replace(window(lookback, most), skip_newest=skipped)
     owner, as_of = np.array(rows, np.int64).reshape(-1, 2).T
     slices = compute_slices(log, owner, as_of, looking)
     told = [Event(user, item, time, weight) for user, time, item, weight in events]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -101,14 +102,16 @@ def counting(told: Sequence[Event], unclicked: Sequence[Event]) -> list[Event]:
     snapshots=snapshot_lists,
     kind=kinds,
     size=blocks,
+    skipped=st.integers(0, 2),
 )
-def test_cuts_change_no_bit(rows, told, unclicked, snapshots, kind, size):
+def test_cuts_change_no_bit(rows, told, unclicked, snapshots, kind, size, skipped):
+    window = replace(WINDOW, skip_newest=skipped)
     table = table_of(ITEMS, kind)
     category = np.array([0, 0, 1, -1, -1])
     mined = user_interest(snapshots, kind)
     batches = stream_of(arrow(rows, kind), arrow(told, kind), arrow(unclicked, kind), mined)
     parts = iter_match_tables(
-        batches, table, FEATURES, WINDOW, category=category, rows_per_block=size
+        batches, table, FEATURES, window, category=category, rows_per_block=size
     )
     found = pa.concat_tables(parts).sort_by([(name, "ascending") for name in c.PAIR])
     expected = compute_match_table(
@@ -116,7 +119,7 @@ def test_cuts_change_no_bit(rows, told, unclicked, snapshots, kind, size):
         arrow(counting(told, unclicked), kind),
         table,
         FEATURES,
-        WINDOW,
+        window,
         category=category,
         interests=mined,
     )
