@@ -16,7 +16,6 @@ Takes about eight minutes on two cores, with ``--large`` twelve.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
 import threading
@@ -45,6 +44,7 @@ from benchmarks.match_spark_world import (
     put_world,
 )
 from benchmarks.match_world import WINDOW, World, make_world
+from benchmarks.process_tree import cpu_of_each
 from sail_features import columns as c
 from sail_features.config import MatchConfig, SparkConfig
 from sail_features.match.family import build_features, columns_of
@@ -102,16 +102,6 @@ class Cost:
             "cpu_us_per_row": round(1e6 * self.cpu_s / rows, 2),
             "worker_mb": round(self.worker_mb),
         }
-
-
-def cpu_of_each() -> dict[int, float]:
-    """Return the CPU seconds of this process and of each below it."""
-    spent = {}
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            times = process.cpu_times()
-            spent[process.pid] = times.user + times.system
-    return spent
 
 
 def workers() -> list[psutil.Process]:

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import Bar, finish
 from benchmarks.feast_join import MILLION, SCALARS, write_data
+from benchmarks.process_tree import cpu_of_tree
 from sail_features.steps import StepMeter
 
 OURS: Final = "sail_features.feast_plugin.stores.spark_store.SailSparkOfflineStore"
@@ -100,22 +101,16 @@ def output(folder: Path, kind: str) -> Path:
     return folder / f"joined_{kind.rsplit('.', 1)[-1]}"
 
 
-def tree_cpu_s(this: psutil.Process) -> float:
-    """Return the CPU seconds of a process and of all that it started."""
-    times = [one.cpu_times() for one in (this, *this.children(recursive=True))]
-    return float(sum(one.user + one.system for one in times))
-
-
 def measure(folder: Path, kind: str) -> None:
     """Run one join in this process and print its CPU seconds and peak memory."""
     from rich.console import Console
 
     warnings.simplefilter("ignore")
     join, meter = join_to_parquet(folder, kind), StepMeter(Console(quiet=True))
-    begin = tree_cpu_s(psutil.Process())
+    begin = cpu_of_tree()
     with meter.step("join"):
         join()
-    print(json.dumps({"cpu_s": tree_cpu_s(psutil.Process()) - begin, **meter.steps["join"]}))
+    print(json.dumps({"cpu_s": cpu_of_tree() - begin, **meter.steps["join"]}))
 
 
 def run_side(folder: Path, kind: str, most_cpu_s: float = math.inf) -> dict[str, Any]:
@@ -126,7 +121,7 @@ def run_side(folder: Path, kind: str, most_cpu_s: float = math.inf) -> dict[str,
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as side:
         while side.poll() is None:
             with contextlib.suppress(psutil.Error):
-                spent = max(spent, tree_cpu_s(psutil.Process(side.pid)))
+                spent = max(spent, cpu_of_tree(psutil.Process(side.pid)))
             if spent > most_cpu_s:
                 for process in psutil.Process(side.pid).children(recursive=True):
                     process.kill()
