@@ -8,6 +8,7 @@ encoder's ``trained_until``, which is its warm-up's end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -36,6 +37,7 @@ from sail_features.match.frame import compute_match_table
 from sail_features.match.similarity_counts import count_on_grid
 from sail_features.match.similarity_histogram import fit_edges
 
+BASELINE: Final = (*USER_COLUMNS, *ITEM_COLUMNS)
 HISTORY: Final = HistoryConfig()
 MATCH: Final = MatchConfig()
 PAIRS_SAMPLED: Final = 400_000
@@ -58,21 +60,27 @@ class Judge:
 
     def lift(self, control: EmbeddingTable, treatment: EmbeddingTable) -> Evaluation:
         """Return how much the treatment's match features lift the ranker beyond control's."""
-        frame, arms = self._frame, []
-        for name, table in (("control", control), ("treatment", treatment)):
-            columns = self._match(table)
-            named = {column: f"{name}__{column}" for column in columns.column_names[3:]}
-            keyed = columns.rename_columns([*KEY, *named.values()])
-            frame = frame.join(keyed, list(KEY))
-            arms.append(Arm(name, (*USER_COLUMNS, *ITEM_COLUMNS, *named.values())))
+        frame, columns = self.join({"control": control, "treatment": treatment})
         experiment = Experiment(
             self.dataset.name,
-            tuple(arms),
+            tuple(Arm(name, (*BASELINE, *own)) for name, own in columns.items()),
             eval=self.config,
             placebo=None,
             artefacts=(Artefact(treatment.encoder_id, self.trained_until),),
         )
-        return evaluate(frame.drop([MOMENT]), experiment)
+        return evaluate(frame, experiment)
+
+    def join(
+        self, tables: Mapping[str, EmbeddingTable]
+    ) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
+        """Return the rows with the match features of each embedding, and those by its name."""
+        frame, columns = self._frame, {}
+        for name, table in tables.items():
+            found = self._match(table)
+            columns[name] = tuple(f"{name}__{column}" for column in found.column_names[3:])
+            keyed = found.rename_columns([*KEY, *columns[name]])
+            frame = frame.join(keyed, list(KEY))
+        return frame.drop([MOMENT]), columns
 
     @cached_property
     def _frame(self) -> pa.Table:
