@@ -103,14 +103,14 @@ def group_columns(experiment: Experiment, config: SailConfig) -> dict[str, list[
 def price_groups(store: TableStore, groups: list[str]) -> dict[str, GivenCost]:
     """Return what each group of match features, and the whole treatment, costs.
 
-    Encoding is known where a run of the present partitions encoded anything, and is no cost
-    of features that read no vectors; serving where the newest match can be served.
+    Encoding is known where a run of the present partitions encoded anything, and costs
+    nothing for features that read no vectors; serving where the newest match can be served.
     """
     encoding, serving = _price_encoding(store), measure_serving(store)
     return {
         name: GivenCost(
             online_ms=serving.get("" if name == TREATMENT else name),
-            encode_s_per_1k_items=None if name in WITHOUT_VECTORS else encoding,
+            encode_s_per_1k_items=encoding and (0.0 if name in WITHOUT_VECTORS else encoding),
         )
         for name in (TREATMENT, *groups)
     }

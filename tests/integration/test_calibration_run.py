@@ -127,7 +127,7 @@ def test_encoding_is_priced_for_what_reads_vectors(monkeypatch):
     assert priced == {
         "treatment": GivenCost(3.0, 4.0),
         "contrast": GivenCost(1.0, 4.0),
-        "history_counts": GivenCost(0.5, None),
+        "history_counts": GivenCost(0.5, 0.0),
     }
     runs[:] = runs[1:]
     served.clear()
