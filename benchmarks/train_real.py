@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
@@ -90,6 +91,16 @@ class RealSet:
     def engagements(self, until: datetime) -> Engagements:
         """Return what is seen before a moment."""
         return select_engagements(self.dataset.events, self.raw.ids, trained_until=until)
+
+    def permuted(self, seed: int = 0) -> RealSet:
+        """Return the set with each item's events dealt to another item: behaviour that lies."""
+        items = pa.array(self.raw.ids)
+        dealt = items.take(pa.array(np.random.default_rng(seed).permutation(len(items))))
+        place = pc.index_in(self.dataset.events[c.ITEM_ID], value_set=items)
+        at = self.dataset.events.column_names.index(c.ITEM_ID)
+        events = self.dataset.events.set_column(at, c.ITEM_ID, dealt.take(place))
+        known = pc.is_valid(place)
+        return RealSet(replace(self.dataset, events=events.filter(known)), self.raw)
 
     def moment(self, share: float) -> datetime:
         """Return the moment before which this share of the impressions lies."""
