@@ -23,6 +23,7 @@ from benchmarks.bars import Bar, finish
 from benchmarks.train_judge import Judge
 from benchmarks.train_real import STEPS, RealSet, enhance, mine
 from benchmarks.train_world import CONTENT, Lab
+from ranking_eval import Evaluation
 from ranking_eval.slice_lifts import SliceLift
 from sail_features.config import EvalConfig
 from sail_features.training.evaluation.pair_recall import chance
@@ -137,16 +138,18 @@ def measure_recall(real: RealSet) -> dict[str, Any]:
 
 
 def judge_lift() -> tuple[list[Bar], dict[str, Any]]:
-    """Return the bars of match features of CRE against those of raw MiniLM."""
+    """Return the bars of match features of CRE against those of raw MiniLM, and of a placebo."""
     bars, details = [], {}
     for name in ("online_retail", "xwines_slim"):
         found = details[name] = measure_lift(RealSet.open(name))
-        lift, placebo = found["behaviour"], found["behaviour of other items"]
+        lift, beyond = found["behaviour"], found["behaviour over that of other items"]
         if name == "online_retail":
-            bars.append(Bar(f"{name}: AUC lift, lower end", lift["low"], "at least", 0, ""))
             cold = lift["slices"].get(COLD, {"high": 0.0})
-            bars.append(Bar("cold items: AUC lift, upper end", cold["high"], "at least", 0, ""))
-            bars.append(Bar("placebo: AUC lift, lower end", placebo["low"], "at most", 0, ""))
+            bars += [
+                Bar(f"{name}: AUC lift, lower end", lift["low"], "at least", 0, ""),
+                Bar("cold items: AUC lift, upper end", cold["high"], "at least", 0, ""),
+                Bar(f"{name}: AUC beyond placebo, lower end", beyond["low"], "at least", 0, ""),
+            ]
         else:
             bars.append(Bar(f"{name}: AUC lift, upper end", lift["high"], "at least", 0, ""))
     return bars, details
@@ -158,24 +161,30 @@ def measure_lift(real: RealSet) -> dict[str, Any]:
     The placebo is trained in the same way on the behaviour of other items.
     """
     until = real.moment(TRAINED_SHARE)
-    judge = Judge(real.dataset, until, JUDGED)
-    sides = {"behaviour": real, "behaviour of other items": real.permuted()}
-    found: dict[str, Any] = {"trained_until": str(until)}
-    for name, seen in sides.items():
+    encoders = {"raw": real.raw}
+    for name, seen in (("behaviour", real), ("behaviour of other items", real.permuted())):
         with tempfile.TemporaryDirectory() as folder:
             pairs = mine(seen, until, Path(folder))
-            trained = enhance(seen, until, pairs, Path(folder))[STEPS[-1]]
-        judged = judge.lift(real.raw, trained)
-        lift = judged.lift["auc"]
-        found[name] = {
-            "pairs": len(pairs),
-            "arms": {arm: fitted.metrics["auc"] for arm, fitted in judged.arms.items()},
-            "lift": lift.delta,
-            "low": lift.low,
-            "high": lift.high,
-            "slices": {one.name: _describe(one) for one in judged.slices if one.lift},
-        }
-    return found
+            encoders[name] = enhance(seen, until, pairs, Path(folder))[STEPS[-1]]
+    raw, behaviour, placebo = encoders.values()
+    judge = Judge(real.dataset, until, JUDGED)
+    return {
+        "trained_until": str(until),
+        "behaviour": _told(judge.lift(raw, behaviour)),
+        "behaviour of other items": _told(judge.lift(raw, placebo)),
+        "behaviour over that of other items": _told(judge.lift(placebo, behaviour)),
+    }
+
+
+def _told(judged: Evaluation) -> dict[str, Any]:
+    lift = judged.lift["auc"]
+    return {
+        "arms": {arm: fitted.metrics["auc"] for arm, fitted in judged.arms.items()},
+        "lift": lift.delta,
+        "low": lift.low,
+        "high": lift.high,
+        "slices": {one.name: _describe(one) for one in judged.slices if one.lift},
+    }
 
 
 def _describe(found: SliceLift) -> dict[str, float]:
