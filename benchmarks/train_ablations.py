@@ -3,7 +3,8 @@
 On the synthetic omni-modal world of `train_world`, the mean of three seeds. Content pairs
 come from two data sets that lie in two halves of the content's space and differ in size; what
 is measured comes from both. Prints the table of `ranking_eval/EXPERIMENTS.md`. Takes about
-half an hour on one core; names of rows on the command line run these alone.
+half an hour on one core; names of rows on the command line run these alone, and rows of earlier
+runs stay in the file, each with its day.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,7 @@ from sail_features.training.pair_objective import PairObjective
 from sail_features.training.patterns import OMNI, Pattern
 
 SEEDS: Final = (0, 1, 2)
+FILE: Final = RESULTS / "train_ablations.json"
 MEASURES: Final = ("content", "content after CRE", "next item after CRE")
 
 
@@ -112,20 +115,27 @@ def _weigh(
 
 
 def main() -> None:
-    """Run the variants, print the table and write ``results/train_ablations.json``."""
+    """Run the variants, keep each in ``results/train_ablations.json``, and print the table."""
     torch.set_num_threads(1)
-    named = sys.argv[1:] or list(VARIANTS)
-    table, found = Table("", *MEASURES), {}
-    for name in named:
+    for name in sys.argv[1:] or VARIANTS:
         runs = [run(VARIANTS[name], seed) for seed in SEEDS]
-        found[name] = {measure: [one[measure] for one in runs] for measure in MEASURES}
-        cells = [f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for v in found[name].values()]
-        table.add_row(name, *cells)
+        keep(name, {measure: [one[measure] for one in runs] for measure in MEASURES})
+        print(name, flush=True)
+    found = json.loads(FILE.read_text(encoding="utf-8"))["found"]
+    table = Table("", *MEASURES)
+    for name in (name for name in VARIANTS if name in found):
+        values = (found[name][measure] for measure in MEASURES)
+        table.add_row(name, *(f"{np.mean(v):.4f} ± {np.std(v, ddof=1):.4f}" for v in values))
     Console().print(table)
+
+
+def keep(name: str, measured: dict[str, list[float]]) -> None:
+    """Put one row into the file, beside those that are there."""
     RESULTS.mkdir(exist_ok=True)
-    result = {"benchmark": "train_ablations", "machine": describe_machine(), "found": found}
-    text = json.dumps(result, indent=2) + "\n"
-    (RESULTS / "train_ablations.json").write_text(text, encoding="utf-8")
+    told = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {"found": {}}
+    told |= {"benchmark": "train_ablations", "machine": describe_machine()}
+    told["found"][name] = {**measured, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    FILE.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
