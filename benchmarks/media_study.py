@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import Bar, finish
@@ -29,6 +30,7 @@ from ranking_eval import split_rows
 from ranking_eval.cost import GivenCost
 from ranking_eval.report import write_study
 from ranking_eval.study import Study, Subset, run_study
+from ranking_eval.table import print_study
 from sail_features import columns as c
 from sail_features.config import EncoderConfig, EvalConfig
 from sail_features.datasets.dataset import Dataset
@@ -124,9 +126,7 @@ def main() -> None:
     study = Study("synthetic: title, picture and sound", BASELINE, subsets, CONFIG)
     found = run_study(rows, study, lambda sentence: print(sentence, flush=True))
     gains = found.gains()
-    for name, gain in gains.items():
-        cost = found.costs()[name].encode_s_per_1k_items
-        print(f"{name:24} {gain.delta:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]  {cost:.2f} s")
+    print_study(found.summary(), Console())
     print(f"report: {write_study(found, study, REPORT)}")
     weakest = min(gains[name].low for name in ("title", "picture", "sound"))
     bars = [

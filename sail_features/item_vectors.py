@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +24,9 @@ from sail_features.embeddings import (
     unpack_vectors,
 )
 from sail_features.errors import InputError
+from sail_features.history import ids_of
 from sail_features.manifest import sha256_of
+from sail_features.newest import newest_by_key
 from sail_features.placebo import Placebo
 from sail_features.tables import TableStore
 
@@ -75,14 +76,9 @@ def build_embedding_table(rows: pa.Table, encoder_id: str) -> EmbeddingTable:
     rows = rows.filter(pc.equal(rows[c.ENCODER_ID], encoder_id))
     if not rows.num_rows:
         raise InputError.not_encoded(encoder_id)
-    rows = rows.sort_by([(c.ITEM_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
-    ids = rows[c.ITEM_ID].to_numpy()
-    ids = ids.astype(np.str_) if ids.dtype == object else ids
-    # Arrow sorts strings by their bytes in UTF-8, numpy by code points: the same order.
-    newest = np.flatnonzero(np.append(ids[1:] != ids[:-1], True))
-    picked = rows.take(pa.array(newest))
+    picked = newest_by_key(rows, c.ITEM_ID)
     return EmbeddingTable(
-        ids[newest],
+        ids_of(picked[c.ITEM_ID]),
         unpack_vectors(picked[c.EMBEDDING].to_pylist(), picked[c.DIM][0].as_py()),
         encoder_id,
         picked[c.AVAILABLE_AT].cast(pa.int64()).to_numpy(),

@@ -106,7 +106,7 @@ def price_groups(store: TableStore, groups: list[str]) -> dict[str, GivenCost]:
     Encoding is known where a run of the present partitions encoded anything, and costs
     nothing for features that read no vectors; serving where the newest match can be served.
     """
-    encoding, serving = _price_encoding(store), measure_serving(store)
+    encoding, serving = _price_encoding(store), measure_serving(store, groups)
     return {
         name: GivenCost(
             online_ms=serving.get("" if name == TREATMENT else name),

@@ -204,8 +204,11 @@ def match(
     [bold]sail-features match --as-of 2026-03-31 --fit-until warmup[/bold]
     """
     tables = ["events", "impressions", "item_embedding"]
-    controls: dict[str, object] = {"--placebo-seed": placebo_seed, "--random-seed": random_seed}
-    controls |= {"--delay": delay} if delay else {"--skip-newest": skip_newest or None}
+    controls: dict[str, object] = {
+        "--placebo-seed": placebo_seed,
+        "--random-seed": random_seed,
+        "--delay" if delay else "--skip-newest": delay or skip_newest or None,
+    }
     controls = {option: value for option, value in controls.items() if value is not None}
     if len(controls) > 1:
         raise ConfigError.say(

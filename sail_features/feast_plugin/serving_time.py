@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from sail_features.feast_plugin.match_server import (
     Request,
 )
 from sail_features.history import ids_of, to_us
+from sail_features.newest import newest_by_key
 from sail_features.schemas import USER_HISTORY, USER_INTEREST
 from sail_features.tables import TableStore
 
@@ -28,13 +30,13 @@ USERS: Final = 50
 ITEMS_PER_REQUEST: Final = 100
 
 
-def measure_serving(tables: TableStore) -> dict[str, float]:
-    """Return the milliseconds of a request by match feature, each served alone.
+def measure_serving(tables: TableStore, alone: Sequence[str] = ()) -> dict[str, float]:
+    """Return the milliseconds of a request with all match features, and with some alone.
 
-    The key ``""`` is all of them at once. A request is one user of the newest
-    ``user_history`` with 100 items, at the end of that history. What is timed is the CPU of
-    the on-demand view's function; reading from the online store and the web server come on
-    top, and are the same for all.
+    The key ``""`` is all of them at once, the others are the names ``alone``. A request is one
+    user of the newest ``user_history`` with 100 items, at the end of that history. What is timed
+    is the CPU of the on-demand view's function; reading from the online store and the web server
+    come on top, and are the same for all.
 
     Returns
     -------
@@ -50,7 +52,8 @@ def measure_serving(tables: TableStore) -> dict[str, float]:
     requests = _draw_requests(tables, definition)
     if not requests:
         return {}
-    chosen = {"": definition.features, **{one.name: (one,) for one in definition.features}}
+    single = {one.name: (one,) for one in definition.features if one.name in alone}
+    chosen = {"": definition.features, **single}
     servers = {name: MatchServer(definition, features) for name, features in chosen.items()}
     # Turn by turn, so that whatever else the machine does slows all of them alike.
     spent = [[_time_ms(server, request) for server in servers.values()] for request in requests]
@@ -64,7 +67,7 @@ def _draw_requests(tables: TableStore, definition: MatchDefinition) -> list[Requ
     filled = [file for file in files if file.num_row_groups]
     if not filled:
         return []
-    histories = _newest(filled[-1].read_row_group(0))
+    histories = newest_by_key(filled[-1].read_row_group(0), c.USER_ID)
     histories = histories.take(pa.array(rng.permutation(len(histories))[:USERS]))
     shown = np.unique(ids_of(pc.list_flatten(histories[c.HISTORY_ITEM_IDS])))
     mined = _interests_of(tables, histories[c.USER_ID]) if definition.interest_dim else {}
@@ -83,15 +86,8 @@ def _interests_of(tables: TableStore, users: pa.ChunkedArray) -> dict[Any, dict[
     chosen = pc.field(c.USER_ID).isin(users.combine_chunks())
     files = tables.files(tables.covering(USER_INTEREST.name))
     parts = [pq.read_table(path, filters=chosen) for path in files]
-    rows = _newest(pa.concat_tables(parts, promote_options="default"))
+    rows = newest_by_key(pa.concat_tables(parts, promote_options="default"), c.USER_ID)
     return {row[c.USER_ID]: row for row in rows.to_pylist()}
-
-
-def _newest(rows: pa.Table) -> pa.Table:
-    """Return each user's newest row."""
-    rows = rows.sort_by([(c.USER_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
-    users = ids_of(rows[c.USER_ID])
-    return rows.take(pa.array(np.flatnonzero(np.append(users[1:] != users[:-1], True))))
 
 
 def _time_ms(server: MatchServer, request: Request) -> float:

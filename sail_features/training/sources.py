@@ -167,15 +167,23 @@ class Sources:
         return self._encode_texts(texts, name, side), texts
 
     def _encode_texts(self, texts: Ids, name: str, side: str) -> ItemInputs:
+        """Return the inputs of a side that is texts, encoded once for all stages and measures."""
         if self.text_encoder is None:
             raise InputError.say(
                 f"data set {name!r}",
                 f"has texts as its {side}, but no text tower reads them",
                 hint="add towers.text to the recipe's model",
             )
-        distinct = np.unique(texts)
-        vectors = encode_or_raise(self.text_encoder, distinct.tolist())
-        return ItemInputs.from_arrays(distinct, {TEXT: vectors})
+        if (name, side) not in self._encoded:
+            distinct = np.unique(texts)
+            vectors = encode_or_raise(self.text_encoder, distinct.tolist())
+            self._encoded[name, side] = ItemInputs.from_arrays(distinct, {TEXT: vectors})
+        return self._encoded[name, side]
+
+    @cached_property
+    def _encoded(self) -> dict[tuple[str, str], ItemInputs]:
+        """The texts of a data set's side, once they are encoded."""
+        return {}
 
     def _held_out(self, queries: Ids, share: float) -> NDArray[np.bool_]:
         """Return which pairs are held out: all pairs of a random part of the queries."""

@@ -27,6 +27,7 @@ from sail_features.errors import InputError, MissingTableError
 from sail_features.history import ids_of, us_of
 from sail_features.item_vectors import build_embedding_table
 from sail_features.manifest import sha256_of
+from sail_features.newest import newest_by_key
 from sail_features.schemas import TIMESTAMP
 from sail_features.tables import TableStore
 
@@ -104,10 +105,8 @@ def _published(store: TableStore, encoder_id: str, known: Known) -> EmbeddingTab
 
 def _encode_items(items: pa.Table, config: EncoderConfig, encoder: Encoder) -> EmbeddingTable:
     """Encode each item's newest content; items that have none, or a bad one, are left out."""
-    items = items.sort_by([(c.ITEM_ID, "ascending"), (c.EVENT_TIMESTAMP, "ascending")])
+    items = newest_by_key(items, c.ITEM_ID)
     ids = ids_of(items[c.ITEM_ID])
-    newest = np.flatnonzero(np.append(ids[1:] != ids[:-1], True))
-    items, ids = items.take(pa.array(newest)), ids[newest]
     contents = contents_of(items, config)
     has = [row for row, content in enumerate(contents) if content]
     encoded = encode_contents(encoder, [contents[row] for row in has])

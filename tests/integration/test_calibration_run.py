@@ -72,7 +72,7 @@ def store(monkeypatch):
     monkeypatch.setattr(
         judged_rows, "find_service", lambda *_: SimpleNamespace(feature_view_projections=())
     )
-    monkeypatch.setattr(judged_rows, "measure_serving", lambda store: {})
+    monkeypatch.setattr(judged_rows, "measure_serving", lambda store, groups: {})
     monkeypatch.setattr(judging, "log_evaluation", lambda *args, **options: "0" * 32)
     return impressions
 
@@ -120,7 +120,7 @@ def test_other_columns_are_joined_anew_and_a_report_in_markdown_lies_beside_the_
 
 def test_encoding_is_priced_for_what_reads_vectors(monkeypatch):
     served = {"": 3.0, "contrast": 1.0, "history_counts": 0.5}
-    monkeypatch.setattr(judged_rows, "measure_serving", lambda store: served)
+    monkeypatch.setattr(judged_rows, "measure_serving", lambda store, groups: served)
     runs = [{"summary": {"encoded": 500, "seconds": 2.0}}, {"summary": {"encoded": 0}}, {}]
     store = SimpleNamespace(covering=lambda table: [SimpleNamespace(lineage=run) for run in runs])
     priced = judged_rows.price_groups(store, ["contrast", "history_counts"])

@@ -353,10 +353,11 @@ def test_serving_is_timed_by_feature_on_answers_that_hold_something(
         return answers[-1]
 
     monkeypatch.setattr(MatchServer, "answer", keep)
-    found = measure_serving(tables)
     definition = MatchDefinition.of_newest(tables)
     assert definition is not None
-    assert list(found) == ["", *(feature.name for feature in definition.features)]
+    names = [feature.name for feature in definition.features]
+    found = measure_serving(tables, names)
+    assert list(found) == ["", *names]
     assert min(found.values()) > 0
     together = {name: values for one in answers for name, values in one.items()}
     assert set(together) == set(columns_of(definition.features))

@@ -48,10 +48,10 @@ def assert_equal(ours, theirs):
 
 def test_training_lowers_the_loss(tmp_path):
     model, objectives = make_run()
-    settings = SETTINGS.model_copy(update={"steps": 30})
+    settings = SETTINGS.model_copy(update={"steps": 60})
     report = train(model, objectives, [1, 1], settings, tmp_path)
     first = [line["losses"][TOTAL] for line in read_curve(tmp_path) if line["objective"] == "easy"]
-    assert report.losses["easy"] < 0.9 * first[0]
+    assert report.losses["easy"] < 0.8 * first[0]
     assert report.resumed_from == 0
 
 
