@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from benchmarks.train_world import CONTENT, Lab
 from ranking_eval import Evaluation
 from ranking_eval.slice_lifts import SliceLift
 from sail_features.config import EvalConfig
+from sail_features.encoders.omni.joint import part_model
 from sail_features.training.evaluation.pair_recall import chance
 from sail_features.training.loop import train
 
@@ -40,18 +42,27 @@ COLD: Final = "item_earlier_rows: none"
 
 
 def measure_world(seed: int) -> dict[str, Any]:
-    """Return recalls of one world: before training, after content, after each step of CRE."""
+    """Return recalls of one world: before training, after content, after each step of CRE.
+
+    ``one vector``: after the steps, too, where they train the content's vector itself.
+    """
     lab = Lab.build(seed)
     model = lab.build_model(seed)
+    content = part_model(model, "content")
     found: dict[str, Any] = {"random init": lab.measure(model)}
     with tempfile.TemporaryDirectory() as folder:
-        content = lab.content_objective(model)
         train(
-            model, [content], [1.0], CONTENT.model_copy(update={"seed": seed}), Path(folder) / "c"
+            content,
+            [lab.content_objective(content)],
+            [1.0],
+            CONTENT.model_copy(update={"seed": seed}),
+            Path(folder) / "content",
         )
+        shared = deepcopy(content)
         found["content"] = lab.measure(model)
         found["alone"] = {name: lab.measure(model, (name,))["content"] for name in lab.inputs.has}
-        found |= lab.enhance(model, Path(folder), seed, STEPS)
+        found |= lab.enhance(model, Path(folder) / "own part", seed, STEPS)
+        found["one vector"] = lab.enhance(shared, Path(folder) / "one vector", seed, STEPS)
     found["chance"] = chance(len(lab.inputs), 10)
     return found
 

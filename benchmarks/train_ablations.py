@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.bars import RESULTS, describe_machine
 from benchmarks.train_real import STEPS
 from benchmarks.train_world import CONTENT, CROSSED, Lab
+from sail_features.encoders.omni.joint import part_model
 from sail_features.encoders.omni.model import OmniModel
 from sail_features.training.balancing import BalancingSettings, balance, collect_views
 from sail_features.training.loop import train
@@ -50,6 +51,7 @@ class Variant:
     patterns: tuple[Pattern, ...] = CROSSED
     matryoshka: tuple[int, ...] = (16, 32, 64)
     steps: tuple[str, ...] = STEPS
+    one_vector: bool = False
 
 
 VARIANTS: Final[Mapping[str, Variant]] = {
@@ -60,6 +62,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "no specialisation": Variant(specialised=False),
     "no pattern matching": Variant(patterns=(OMNI,)),
     "no Matryoshka": Variant(matryoshka=(64,)),
+    "one vector for both": Variant(one_vector=True),
     "sequence to item alone": Variant(steps=STEPS[:1]),
     "ID to item alone": Variant(steps=STEPS[1:]),
     "order reversed": Variant(steps=STEPS[::-1]),
@@ -69,12 +72,13 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 def run(variant: Variant, seed: int) -> dict[str, float]:
     """Train one variant with one seed and return its measures."""
     lab = Lab.build(seed, variant.without)
-    model = lab.build_model(seed, variant.matryoshka)
-    objectives = _content(lab, model, variant)
+    model = lab.build_model(seed, variant.matryoshka, one_vector=variant.one_vector)
+    content_part = part_model(model, "content")
+    objectives = _content(lab, content_part, variant)
     with tempfile.TemporaryDirectory() as folder:
         settings = CONTENT.model_copy(update={"seed": seed})
-        weights = _weigh(lab, model, objectives, variant)
-        train(model, objectives, weights, settings, Path(folder) / "content")
+        weights = _weigh(lab, content_part, objectives, variant)
+        train(content_part, objectives, weights, settings, Path(folder) / "content")
         content = lab.measure(model)["content"]
         after = lab.enhance(model, Path(folder), seed, variant.steps)[variant.steps[-1]]
     found = (content, after["content"], after["next item"])

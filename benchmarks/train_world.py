@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from sail_features.datasets.synthetic_omni import DAYS, OmniWorld, OmniWorldConfig, build_omni_world
 from sail_features.encoders.omni.inputs import ItemInputs
-from sail_features.encoders.omni.model import OmniModel
-from sail_features.encoders.omni.settings import OmniSettings
+from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni
+from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.evaluation.pair_recall import ItemPairs, compute_item_recall
@@ -53,7 +53,7 @@ CONTENT: Final = TrainSettings(steps=150, batch_size=256, warmup_steps=30, weigh
 SEQUENCE: Final = TrainSettings(steps=200, batch_size=192, warmup_steps=20)
 IDS: Final = TrainSettings(steps=100, batch_size=256, warmup_steps=20, learning_rate=5e-4)
 CONTENT_WEIGHT: Final = 2.0
-"""Of the content pairs beside each step of the enhancement."""
+"""Of the content pairs beside each step of the enhancement, where one vector learns both."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,23 @@ class Lab:
         parts = {name: getattr(log, name)[kept] for name in ("user", "item", "time_us", "kind")}
         return replace(log, **parts)
 
-    def build_model(self, seed: int, matryoshka: tuple[int, ...] = (16, 32, 64)) -> OmniModel:
-        """Return an untrained tiny model."""
+    def build_model(
+        self, seed: int, matryoshka: tuple[int, ...] = (16, 32, 64), *, one_vector: bool = False
+    ) -> AnyModel:
+        """Return an untrained tiny model; behaviour has a part of its own, or one vector both."""
         torch.manual_seed(seed)
-        settings = OmniSettings(hidden=64, layers=2, heads=4, matryoshka=matryoshka)
-        return OmniModel(self.inputs.bind(settings))
+        settings = OmniSettings(
+            hidden=64,
+            layers=2,
+            heads=4,
+            matryoshka=matryoshka,
+            behaviour=None if one_vector else BehaviourPart(),
+        )
+        return build_omni(self.inputs.bind(settings))
 
     def content_objective(
         self,
-        model: OmniModel,
+        model: AnyModel,
         *,
         patterns: tuple[Pattern, ...] = CROSSED,
         hard_negatives: bool = True,
@@ -134,38 +142,52 @@ class Lab:
         )
         return SequenceToItem(self.inputs, sequences)
 
-    def id_objective(self, model: OmniModel, auxiliary: Objective | None) -> IdToItem:
+    def id_objective(self, hidden: int, auxiliary: Objective | None = None) -> IdToItem:
         """Return ID to item with two families of IDs."""
         families = (IdSettings(family="als", dim=32), IdSettings(family="bpr", dim=32))
         return IdToItem(
             self.inputs,
             [train_ids(self.engagements, one) for one in families],
-            hidden=model.settings.hidden,
+            hidden=hidden,
             trained_until=self.engagements.trained_until,
             auxiliary=auxiliary,
             weight=CONTENT_WEIGHT,
         )
 
     def enhance(
-        self, model: OmniModel, folder: Path, seed: int, steps: tuple[str, ...]
+        self, model: AnyModel, folder: Path, seed: int, steps: tuple[str, ...]
     ) -> dict[str, dict[str, float]]:
         """Run the steps of the enhancement in their order; return the measures after each."""
         found = {}
         for step in steps:
-            beside = self.content_objective(model, hard_negatives=False)
-            if step == "sequence_to_item":
-                objectives: list[Any] = [self.sequence_objective(seed), beside]
-                settings = SEQUENCE
+            settings = SEQUENCE if step == "sequence_to_item" else IDS
+            settings = settings.model_copy(update={"seed": seed})
+            if isinstance(model, JointModel):
+                objective = self._behaviour_objective(step, model.behaviour.settings.hidden, seed)
+                train(model.behaviour, [objective], [1.0], settings, folder / step)
+                model.join()
             else:
-                objectives, settings = [self.id_objective(model, beside)], IDS
-            weights = [1.0, CONTENT_WEIGHT][: len(objectives)]
-            chosen = settings.model_copy(update={"seed": seed})
-            train(model, objectives, weights, chosen, folder / step)
+                objectives, weights = self._beside_content(step, model, seed)
+                train(model, objectives, weights, settings, folder / step)
             found[step] = self.measure(model)
         return found
 
+    def _behaviour_objective(self, step: str, hidden: int, seed: int) -> Objective:
+        if step == "sequence_to_item":
+            return self.sequence_objective(seed)
+        return self.id_objective(hidden)
+
+    def _beside_content(
+        self, step: str, model: AnyModel, seed: int
+    ) -> tuple[list[Objective], list[float]]:
+        """Return a step's objectives, with content pairs so that the vector keeps them."""
+        beside = self.content_objective(model, hard_negatives=False)
+        if step == "sequence_to_item":
+            return [self.sequence_objective(seed), beside], [1.0, CONTENT_WEIGHT]
+        return [self.id_objective(model.settings.hidden, beside)], [1.0]
+
     def measure(
-        self, model: OmniModel, modalities: tuple[str, ...] | None = None
+        self, model: AnyModel, modalities: tuple[str, ...] | None = None
     ) -> dict[str, float]:
         """Return Recall@10 of held-out partners and of next items."""
         vectors = embed_rows(model, self.inputs, np.arange(len(self.inputs)), modalities)

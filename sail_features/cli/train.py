@@ -155,14 +155,16 @@ def _check_times(trained: datetime, until: datetime) -> None:
 def _check_all(recipe: Recipe, sources: Sources, console: Console) -> None:
     """Build the model and every data set, and say how large they are."""
     from sail_features.training.data_sets import build_objective
-    from sail_features.training.stages import build_model
+    from sail_features.training.stages import build_model, check_parts
 
     model = build_model(recipe.model, sources, recipe.seed)
+    check_parts(model, recipe.stages)
     total = model.count_parameters()["total"]
     lines = [f"would train {total:,} parameters on {len(sources.inputs):,} items"]
     for stage in recipe.stages:
         built = [
-            build_objective(name, recipe.data, sources, model, stage.losses) for name in stage.data
+            build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
+            for name in stage.data
         ]
         sizes = ", ".join(f"{one.name} {one.size:,}" for one in built)
         lines.append(f"stage {stage.name}: {stage.train.steps:,} steps on {sizes}")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.joint import AnyModel, part_model
+from sail_features.encoders.omni.settings import Part
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.id_to_item import IdToItem
 from sail_features.training.objective import Objective
@@ -37,8 +38,9 @@ def build_objective(
     name: str,
     recipes: Mapping[str, DataRecipe],
     sources: Sources,
-    model: OmniModel,
+    model: AnyModel,
     losses: LossSettings,
+    part: Part = "content",
 ) -> Objective:
     """Return what one data set of a recipe trains on.
 
@@ -47,29 +49,32 @@ def build_objective(
     recipes : of all data sets; one may name another.
     model : as it is when the stage begins.
     losses : of pairs.
+    part : of the model, which the stage trains.
 
     Raises
     ------
     InputError
         See `PairDataset`, `SequenceToItem` and `IdToItem`.
+    ModelError
+        The model has no such part.
     """
-    data = recipes[name]
+    data, trained = recipes[name], part_model(model, part).settings
     if isinstance(data, NextItem):
-        objective: Objective = _build_next_item(data, sources, model)
+        objective: Objective = _build_next_item(data, sources, model, trained.hidden)
     elif isinstance(data, ItemIds):
         beside = data.auxiliary
-        auxiliary = beside and build_objective(beside, recipes, sources, model, losses)
+        auxiliary = beside and build_objective(beside, recipes, sources, model, losses, part)
         objective = IdToItem(
             sources.inputs,
             [train_ids(sources.engagements, teacher) for teacher in data.teachers],
-            hidden=model.settings.hidden,
+            hidden=trained.hidden,
             trained_until=sources.trained_until,
             auxiliary=auxiliary or None,
             weight=data.weight,
             form=data.form,
         )
     else:
-        return PairObjective(build_pairs(name, data, sources), model.settings, losses)
+        return PairObjective(build_pairs(name, data, sources), trained, losses)
     objective.name = name
     return objective
 
@@ -83,21 +88,23 @@ def build_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sour
     return sources.own_parts(name, data)
 
 
-def _build_next_item(data: NextItem, sources: Sources, model: OmniModel) -> SequenceToItem:
+def _build_next_item(
+    data: NextItem, sources: Sources, model: AnyModel, hidden: int
+) -> SequenceToItem:
     sequences = build_sequences(
         sources.engagements,
         _choose_rule(data, sources, model),
         seed=sources.seed,
         targets_per_user=data.targets_per_user,
     )
-    encoder = SequenceTransformer(model.settings.hidden) if data.transformer else None
+    encoder = SequenceTransformer(hidden) if data.transformer else None
     return SequenceToItem(sources.inputs, sequences, encoder)
 
 
-def _choose_rule(data: NextItem, sources: Sources, model: OmniModel) -> Select:
+def _choose_rule(data: NextItem, sources: Sources, model: AnyModel) -> Select:
     if data.rule == "content":
         every = np.arange(len(sources.inputs))
-        vectors = embed_rows(model, sources.inputs, every)
+        vectors = embed_rows(part_model(model, "content"), sources.inputs, every)
         return select_by_content(vectors, behaviours=data.behaviours)
     if data.rule == "labels":
         return select_by_labels(sources.labels)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.joint import AnyModel
 from sail_features.errors import InputError
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.evaluation.evaluate import EvaluationTasks, evaluate_embedding
@@ -18,7 +18,7 @@ from sail_features.training.sources import HeldOut, Sources
 from sail_features.training.vectors import embed_rows
 
 
-def build_measure(recipe: Recipe, sources: Sources) -> Callable[[OmniModel], dict[str, float]]:
+def build_measure(recipe: Recipe, sources: Sources) -> Callable[[AnyModel], dict[str, float]]:
     """Return what measures a model: held-out pairs, and each user's next item.
 
     Next items are those from ``trained_until`` to ``as_of``; with no time between the two
@@ -46,7 +46,7 @@ def build_measure(recipe: Recipe, sources: Sources) -> Callable[[OmniModel], dic
     }
     every = np.arange(len(sources.inputs))
 
-    def measure(model: OmniModel) -> dict[str, float]:
+    def measure(model: AnyModel) -> dict[str, float]:
         searches = {
             name: SearchPairs(embed_rows(model, pairs.queries, pairs.query), pairs.target)
             for name, pairs in held_out.items()

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sail_features.config import EncoderConfig, Section, resolve_encoder_paths
+from sail_features.encoders.omni.settings import BehaviourPart, Part
 from sail_features.errors import ConfigError
 from sail_features.training.balancing import BalancingSettings
 from sail_features.training.collaborative_ids import IdSettings
@@ -22,8 +23,9 @@ class ModelRecipe(Section):
     """What is trained.
 
     ``start_from``: a folder of a model that was saved here; null begins with random weights
-    of a ``preset``, with some ``settings`` of `OmniSettings` changed. ``towers``: the frozen
-    encoders, as in ``sail.yaml``; none given: the encoder of ``sail.yaml`` itself.
+    of a ``preset``, with some ``settings`` of `OmniSettings` changed. A saved model has its
+    settings, and of these it takes ``behaviour`` alone. ``towers``: the frozen encoders, as
+    in ``sail.yaml``; none given: the encoder of ``sail.yaml`` itself.
     """
 
     start_from: Path | None = None
@@ -32,6 +34,15 @@ class ModelRecipe(Section):
     towers: dict[Modality, EncoderConfig] = Field(default_factory=dict)
     recompute: bool = False
     """Gradient checkpointing inside the trunk: less memory, a third more time."""
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> Self:
+        fixed = sorted(set(self.settings) - {"behaviour"})
+        if self.start_from is not None and fixed:
+            raise ValueError(f"start_from has its settings already; leave {fixed} out")
+        if self.settings.get("behaviour") is not None:
+            BehaviourPart.model_validate(self.settings["behaviour"])
+        return self
 
 
 class PairFile(Section):
@@ -121,12 +132,15 @@ BEHAVIOUR = ("mined", "sequence_to_item", "id_to_item")
 class StageRecipe(Section):
     """One stage: which data sets, how often each, how long, with which losses.
 
+    ``part``: what it trains of a model with a behaviour part (``model.settings.behaviour``);
+    without one the content is the whole.
     ``data``: weights by name; one data set is drawn a step. ``balance_against``: validation
     sets of pairs; the weights of the stage's pair sets then come from their likeness to
     these (`balancing`), measured once, when the stage begins.
     """
 
     name: str = Field(pattern=r"^[\w-]+$")
+    part: Part = "content"
     data: dict[str, float] = Field(min_length=1)
     balance_against: tuple[str, ...] = ()
     balancing: BalancingSettings = BalancingSettings()

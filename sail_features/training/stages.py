@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from sail_features.encoders.omni.folder import load_omni, save_omni
+from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni, part_model
 from sail_features.encoders.omni.model import OmniModel
-from sail_features.encoders.omni.settings import OmniSettings, from_preset
+from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings, from_preset
 from sail_features.errors import ModelError
 from sail_features.manifest import sha256_of
 from sail_features.training.balancing import balance, collect_views
@@ -37,7 +38,7 @@ MODEL: Final = "model"
 OnStep = Callable[[StepReport], None]
 Watch = Callable[[str, Mapping[str, Any]], AbstractContextManager[OnStep]]
 """Takes a stage's name and settings; what it yields is told of each step."""
-Measure = Callable[[OmniModel], Mapping[str, float]]
+Measure = Callable[[AnyModel], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def run_stages(
         See `loop.train`.
     """
     model = build_model(recipe.model, sources, recipe.seed).to(device)
+    check_parts(model, recipe.stages)
     until = sources.trained_until if recipe.uses_behaviour() else _start(recipe.model)
     digest = sha256_of([recipe.model.model_dump(mode="json"), recipe.seed, _inputs(sources)])
     reports = []
@@ -94,7 +96,26 @@ def run_stages(
     return reports
 
 
-def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> OmniModel:
+def check_parts(model: AnyModel, stages: Sequence[StageRecipe]) -> None:
+    """Refuse stages of parts that the model lacks, and a new part that no stage trains.
+
+    Raises
+    ------
+    ModelError
+        Names what is missing.
+    """
+    for stage in stages:
+        part_model(model, stage.part)
+    trains_both = any(stage.part == "behaviour" for stage in stages)
+    if isinstance(model, JointModel) and not model.share and not trains_both:
+        raise ModelError.say(
+            "model.settings.behaviour",
+            "no stage trains the behaviour part",
+            hint="give a stage `part: behaviour`, or leave model.settings.behaviour out",
+        )
+
+
+def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> AnyModel:
     """Return the model that the first stage begins with, bound to the towers' vectors.
 
     Raises
@@ -106,7 +127,7 @@ def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> OmniModel:
     """
     torch.manual_seed(seed)
     if recipe.start_from is not None:
-        model = load_omni(recipe.start_from)
+        model = _widen(load_omni(recipe.start_from), recipe)
         bound = sources.inputs.bind(model.settings)
         if bound.towers.keys() != model.settings.towers.keys():
             raise ModelError.say(
@@ -116,9 +137,23 @@ def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> OmniModel:
                 hint="give the towers that it was trained with",
             )
     else:
-        model = OmniModel(_settings(recipe, sources))
+        model = build_omni(_settings(recipe, sources))
     model.recompute(recipe.recompute)
     return model
+
+
+def _widen(model: AnyModel, recipe: ModelRecipe) -> AnyModel:
+    """Give a saved model the behaviour part that the recipe asks for."""
+    if recipe.settings.get("behaviour") is None:
+        return model
+    if isinstance(model, JointModel):
+        raise ModelError.say(
+            f"model {recipe.start_from}",
+            "has a behaviour part already",
+            hint="leave model.settings.behaviour out, or start from the model before it",
+        )
+    part = BehaviourPart.model_validate(recipe.settings["behaviour"])
+    return JointModel(model.settings.model_copy(update={"behaviour": part}), content=model)
 
 
 def describe(stage: StageRecipe, report: StageReport, sources: Sources) -> dict[str, Any]:
@@ -136,19 +171,23 @@ def _run_stage(
     stage: StageRecipe,
     recipe: Recipe,
     sources: Sources,
-    model: OmniModel,
+    model: AnyModel,
     folder: Path,
     watch: Watch,
 ) -> StageReport:
-    weights = _weigh(stage, recipe, sources, model)
+    trained = part_model(model, stage.part)
+    weights = _weigh(stage, recipe, sources, trained)
     objectives = [
-        build_objective(name, recipe.data, sources, model, stage.losses) for name in weights
+        build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
+        for name in weights
     ]
     described = stage.model_dump(mode="json")
     with watch(stage.name, described) as on_step:
         report = train(
-            model, objectives, list(weights.values()), stage.train, folder, on_step=on_step
+            trained, objectives, list(weights.values()), stage.train, folder, on_step=on_step
         )
+    if isinstance(model, JointModel) and stage.part == "behaviour":
+        model.join()
     return StageReport(stage.name, folder, report, weights)
 
 
@@ -218,7 +257,7 @@ def _start(recipe: ModelRecipe) -> datetime | None:
     return read_saved(recipe.start_from).trained_until
 
 
-def _save(model: OmniModel, folder: Path, until: datetime | None, lineage: dict[str, Any]) -> None:
+def _save(model: AnyModel, folder: Path, until: datetime | None, lineage: dict[str, Any]) -> None:
     """Save the model; of several processes, one does."""
     if rank() == 0:
         save_omni(model, folder, trained_until=until, lineage=lineage)

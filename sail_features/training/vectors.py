@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from sail_features.encoders.omni.inputs import ItemInputs
-from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.joint import AnyModel
 
 CHUNK: Final = 1024
 
 
 def embed_rows(
-    model: OmniModel,
+    model: AnyModel,
     inputs: ItemInputs,
     rows: NDArray[np.int64],
     modalities: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Return unit vectors of some items, shape (rows, hidden); the mode is left as it was.
+    """Return unit vectors of some items, shape (rows, dim); the mode is left as it was.
 
     Parameters
     ----------
@@ -43,5 +43,4 @@ def embed_rows(
             fused = model(kept.to(device)).fused
             found.append(normalize(fused.float(), dim=1).cpu().numpy())
     model.train(was_training)
-    hidden = model.settings.hidden
-    return np.concatenate(found) if found else np.empty((0, hidden), np.float32)
+    return np.concatenate(found) if found else np.empty((0, model.settings.dim), np.float32)

@@ -233,6 +233,62 @@ def test_a_model_is_trained_further_from_its_folder(workspace):
     assert any(not (first[name] == further[name]).all() for name in first)
 
 
+JOINT = {"behaviour": {"hidden": 8, "heads": 2, "share": 0.3}}
+
+
+def joint_recipe():
+    """Return changes of the recipe that give sequences a part of their own."""
+    model = RECIPE["model"] | {"settings": RECIPE["model"]["settings"] | JOINT}
+    return {"model": model, "stages": [RECIPE["stages"][0], sequence_stage()]}
+
+
+def sequence_stage():
+    return RECIPE["stages"][2] | {"part": "behaviour"}
+
+
+def test_behaviour_with_a_part_of_its_own_leaves_content_as_it_was(workspace, capsys):
+    change(workspace, **joint_recipe())
+    assert run(workspace, "--evaluate") == 0
+    first, last = (
+        load_omni(workspace / "models" / stage / "model") for stage in stages_of(workspace)
+    )
+    before, after = first.state_dict(), last.state_dict()
+    moved = {name for name in before if not (before[name] == after[name]).all()}
+    assert {name.partition(".")[0] for name in moved} == {"behaviour", "share"}
+    texts = [{"text": "wine number 4"}, {"text": "clock number 7"}, {"text": "lamp 1"}]
+    vectors = OmniEncoder(str(workspace / "models" / "model")).encode(texts)
+    assert vectors.shape == (3, 24)
+    np.testing.assert_allclose((vectors[:, 16:] ** 2).sum(axis=1), 0.3, atol=1e-4)
+
+
+def test_a_saved_model_gets_a_behaviour_part(workspace, capsys):
+    change(workspace, stages=RECIPE["stages"][:1])
+    run(workspace)
+    start = {"start_from": "models/model", "towers": RECIPE["model"]["towers"]}
+    change(workspace, model=start | {"settings": JOINT}, stages=[sequence_stage()])
+    assert run(workspace, "--out", str(workspace / "wider")) == 0
+    content = load_omni(workspace / "models" / "model").state_dict()
+    wider = load_omni(workspace / "wider" / "model").content.state_dict()
+    assert all(torch.equal(content[name], wider[name]) for name in content)
+    change(workspace, model=start | {"start_from": "wider/model", "settings": JOINT},
+           stages=[sequence_stage()])  # fmt: skip
+    assert run(workspace) == 2
+    assert "has a behaviour part already" in capsys.readouterr().err
+    change(workspace, model=start | {"settings": {"hidden": 8}}, stages=[sequence_stage()])
+    assert run(workspace) == 2
+    assert "has its settings already" in capsys.readouterr().err
+
+
+def test_a_part_without_its_stage_or_the_other_way_is_refused(workspace, capsys):
+    change(workspace, **joint_recipe() | {"stages": RECIPE["stages"][:1]})
+    assert run(workspace) == 2
+    assert "no stage trains the behaviour part" in capsys.readouterr().err
+    change(workspace, stages=[*RECIPE["stages"][:1], sequence_stage()])
+    assert run(workspace) == 2
+    assert "has no behaviour part" in capsys.readouterr().err
+    assert not stages_of(workspace)
+
+
 @pytest.mark.slow
 def test_curves_and_measures_are_in_mlflow(workspace):
     import mlflow

@@ -27,7 +27,7 @@ from sail_features.encoders.devices import ON_CPU, Placement
 from sail_features.encoders.media import BYTES_ONLY, MediaReader
 from sail_features.encoders.omni.folder import SavedModel, load_omni, read_saved
 from sail_features.encoders.omni.inputs import ItemInputs, Runs
-from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.joint import AnyModel, part_model
 from sail_features.encoders.omni.prompts import build_prompt, load_tokenizer, tokenise_all
 from sail_features.encoders.omni.settings import TEXT
 from sail_features.encoders.omni.towers import TowerReader, open_tower, part_of
@@ -70,7 +70,7 @@ class OmniEncoder:
     ) -> None:
         self.saved = read_saved(find_checkpoint(model))
         self.settings, self.placement = self.saved.settings, placement
-        self.dim = self.settings.hidden
+        self.dim = self.settings.dim
         self.towers = _open_towers(self.saved, reader, placement)
         rows = (tower.encoder.window_rows for tower in self.towers.values())
         self.window_rows = min([WINDOW_ROWS, *rows])
@@ -94,12 +94,12 @@ class OmniEncoder:
         return self.placement.device
 
     @cached_property
-    def _model(self) -> OmniModel:
+    def _model(self) -> AnyModel:
         import torch
 
         if self.placement.threads:
             torch.set_num_threads(self.placement.threads)
-        model: OmniModel = load_omni(self.saved.folder).eval().requires_grad_(False).to(self.device)
+        model: AnyModel = load_omni(self.saved.folder).eval().requires_grad_(False).to(self.device)
         if self.placement.dtype == "float32" and self.device == "cpu":
             _pack_backbone(model)
         return model
@@ -190,12 +190,12 @@ class OmniEncoder:
         return encode_or_raise(self, contents)
 
 
-def _pack_backbone(model: OmniModel) -> None:
+def _pack_backbone(model: AnyModel) -> None:
     """Let a backbone compute by oneDNN, as the towers do."""
     import torch
 
     if model.settings.backbone is not None:
-        pack_linears(model.trunk.model, torch.float32)
+        pack_linears(part_model(model, "content").trunk.model, torch.float32)
 
 
 def _open_towers(

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from sail_features.encoders.checkpoints import find_checkpoint, read_json
 from sail_features.encoders.omni.backbone import Backbone, build_backbone
-from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.joint import AnyModel, build_omni, part_model
 from sail_features.encoders.omni.prompts import load_tokenizer
 from sail_features.encoders.omni.settings import OmniSettings
 from sail_features.errors import InputError, ModelError
@@ -46,7 +46,7 @@ class SavedModel:
 
 
 def save_omni(
-    model: OmniModel, folder: Path, *, trained_until: datetime | None, lineage: dict[str, Any]
+    model: AnyModel, folder: Path, *, trained_until: datetime | None, lineage: dict[str, Any]
 ) -> None:
     """Write the model; a folder that is there is replaced at the end, all at once.
 
@@ -70,7 +70,7 @@ def save_omni(
     weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, staged / WEIGHTS)
     if model.settings.text_tokens:
-        load_tokenizer(model.settings, model.source).save_pretrained(staged)
+        load_tokenizer(model.settings, part_model(model, "content").source).save_pretrained(staged)
     _write_json(staged / CONFIG, _describe(model, trained_until))
     _write_json(staged / LINEAGE, lineage)
     _swap(staged, folder)
@@ -97,7 +97,7 @@ def read_saved(folder: Path) -> SavedModel:
         raise ModelError.not_found(str(folder), f"config.json: {error}") from error
 
 
-def load_omni(folder: Path | str) -> OmniModel:
+def load_omni(folder: Path | str) -> AnyModel:
     """Return a saved model, ready to train on or to compute with.
 
     Raises
@@ -110,17 +110,17 @@ def load_omni(folder: Path | str) -> OmniModel:
 
     saved = read_saved(find_checkpoint(str(folder)))
     backbone = None if saved.backbone is None else build_backbone(saved.backbone)
-    model = OmniModel(saved.settings, backbone=backbone)
+    model = build_omni(saved.settings, backbone=backbone)
     try:
         model.load_state_dict(load_file(saved.folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError.not_found(str(folder), error) from error
-    model.source = saved.folder
+    part_model(model, "content").source = saved.folder
     return model
 
 
-def _describe(model: OmniModel, trained_until: datetime | None) -> dict[str, Any]:
-    trunk = model.trunk
+def _describe(model: AnyModel, trained_until: datetime | None) -> dict[str, Any]:
+    trunk = part_model(model, "content").trunk
     return {
         "model_type": MODEL_TYPE,
         "architectures": [type(model).__name__],

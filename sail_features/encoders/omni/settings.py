@@ -14,6 +14,8 @@ from sail_features.errors import ConfigError, ModelError
 AUDIO: Final = "audio"
 VISION: Final = "vision"
 TEXT: Final = "text"
+Part = Literal["content", "behaviour"]
+"""Of a model: which data trains it."""
 MODALITIES: Final = (AUDIO, VISION, TEXT)
 """In the order of their tokens in the trunk (arXiv 2510.12709, section 3: [T_a; T_v; T_t])."""
 TOWER_KINDS: Final = {
@@ -98,6 +100,25 @@ class Tower(Section):
         )
 
 
+class BehaviourPart(Section):
+    """A second, smaller reading of the towers, which behaviour alone trains: see `joint`.
+
+    ``hidden``: numbers that it adds to the vector. ``layers`` and ``heads``: of its trunk.
+    ``share``: how much of a cosine it decides; the rest is content's.
+    """
+
+    hidden: int = Field(default=32, ge=2)
+    layers: int = Field(default=1, ge=0)
+    heads: int = Field(default=2, ge=1)
+    share: float = Field(default=0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden ({self.hidden}) isn't a multiple of heads ({self.heads})")
+        return self
+
+
 class OmniSettings(Section):
     """Sizes of the model, and what it reads of an item.
 
@@ -110,7 +131,8 @@ class OmniSettings(Section):
     where there is one). ``tokenizer``: folder or id; null is the backbone's, or MiniLM's,
     and ``vocabulary`` the number of its tokens. ``instruction``: told to the model around
     every item that it encodes. ``resampler_width`` (null: ``hidden``), ``resampler_layers``
-    and ``resampler_heads``: of a tower with ``queries``.
+    and ``resampler_heads``: of a tower with ``queries``. ``behaviour``: a part of its own for
+    what users do; null lets one vector learn both.
     """
 
     hidden: int = Field(default=128, ge=2)
@@ -128,6 +150,7 @@ class OmniSettings(Section):
     resampler_width: int | None = Field(default=None, ge=2)
     resampler_layers: int = Field(default=2, ge=1)
     resampler_heads: int = Field(default=4, ge=1)
+    behaviour: BehaviourPart | None = None
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -154,6 +177,26 @@ class OmniSettings(Section):
             name
             for name in MODALITIES
             if name in self.towers or (name == TEXT and self.text_tokens)
+        )
+
+    @property
+    def dim(self) -> int:
+        """Length of an item's vector."""
+        return self.hidden + (self.behaviour.hidden if self.behaviour else 0)
+
+    def of_content(self) -> OmniSettings:
+        """Return the settings without the behaviour part."""
+        return self.model_copy(update={"behaviour": None})
+
+    def of_behaviour(self) -> OmniSettings:
+        """Return the settings of the behaviour part as a model of its own."""
+        part = self.behaviour or BehaviourPart()
+        shared = {"resampler_layers", "resampler_heads", "dropout", "towers"}
+        return OmniSettings(
+            **part.model_dump(exclude={"share"}),
+            **self.model_dump(include=shared),
+            matryoshka=(part.hidden,),
+            resampler_width=self.resampler_width or self.hidden,
         )
 
 
