@@ -82,12 +82,7 @@ class EmbeddingTable:
         >>> table.rows_of(np.array(["c", "b"]))
         array([ 1, -1])
         """
-        if not len(self.ids):
-            return np.full(len(ids), -1, np.int64)
-        # Cut to the width of the known ids: else numpy would widen all of those at each call.
-        sought = ids.astype(self.ids.dtype) if self.ids.dtype.kind == "U" else ids
-        found = np.minimum(np.searchsorted(self.ids, sought), len(self.ids) - 1)
-        return np.where(self.ids[found] == ids, found, -1).astype(np.int64)
+        return rows_among(ids, self.ids)
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of ``rows`` as float32, shape (len(rows), dim)."""
@@ -152,6 +147,16 @@ def load_embedding_table(folder: Path) -> EmbeddingTable:
     return EmbeddingTable(
         np.asarray(arrays["ids"]), arrays["vectors"], meta["encoder_id"], arrays["available_at_us"]
     )
+
+
+def rows_among(ids: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the row of each id among the known ones, which ascend; -1 where it is none."""
+    if not len(known):
+        return np.full(len(ids), -1, np.int64)
+    # Cut to the width of the known ids: else numpy would widen all of those at each call.
+    sought = ids.astype(known.dtype) if known.dtype.kind == "U" else ids
+    found = np.minimum(np.searchsorted(known, sought), len(known) - 1)
+    return np.where(known[found] == ids, found, -1).astype(np.int64)
 
 
 def pack_column(vectors: NDArray[Any]) -> pa.Array:

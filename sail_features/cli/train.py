@@ -19,8 +19,8 @@ from sail_features.errors import ConfigError
 from sail_features.tables import TableStore, format_as_of, parse_as_of
 
 if TYPE_CHECKING:
-    from sail_features.embeddings import EmbeddingTable
-    from sail_features.training.recipe import Recipe
+    from sail_features.encoders.omni.inputs import TowerTable
+    from sail_features.training.recipe import ModelRecipe, Recipe, TowerRecipe
     from sail_features.training.sources import Sources
     from sail_features.training.stages import OnStep, StageReport
 
@@ -91,9 +91,7 @@ def _with_towers(recipe: Recipe, settings: SailConfig) -> Recipe:
     """Return the recipe with towers that can serve; none named: the encoder of ``sail.yaml``."""
     from sail_features.encoders.devices import resolve_encoder_config
 
-    own = settings.encoder
-    modality = own.kind if own.kind in ("vision", "audio") else "text"
-    towers = recipe.model.towers or {modality: own}
+    towers = recipe.model.towers or _default_towers(recipe.model, settings)
     for name, tower in towers.items():
         if tower.kind == "sail" or tower.backend != "torch":
             raise ConfigError.say(
@@ -104,6 +102,24 @@ def _with_towers(recipe: Recipe, settings: SailConfig) -> Recipe:
             )
     resolved = {name: resolve_encoder_config(tower)[0] for name, tower in towers.items()}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"towers": resolved})})
+
+
+def _default_towers(model: ModelRecipe, settings: SailConfig) -> dict[str, TowerRecipe]:
+    """Return the towers of the preset, or the encoder of ``sail.yaml`` unless words are read."""
+    from sail_features.training.recipe import TowerRecipe
+    from sail_features.training.stages import settings_of
+
+    asked, own = settings_of(model), settings.encoder
+    if model.start_from is None and asked.towers:
+        shared = set(TowerRecipe.model_fields) - {"dim"}
+        return {
+            name: TowerRecipe(media_root=own.media_root, **tower.model_dump(include=shared))
+            for name, tower in asked.towers.items()
+        }
+    if asked.text_tokens:
+        return {}
+    modality = own.kind if own.kind in ("vision", "audio") else "text"
+    return {modality: TowerRecipe.model_validate(own.model_dump())}
 
 
 def _open_sources(
@@ -117,7 +133,14 @@ def _open_sources(
     """Return all that training reads; None where a dry run would have to encode items first."""
     from sail_features.encoders.catalogue import build_encoder
     from sail_features.training.sources import Sources
-    from sail_features.training.tower_vectors import Known, find_tower_vectors, read_tower_vectors
+    from sail_features.training.stages import settings_of
+    from sail_features.training.tower_vectors import (
+        Known,
+        find_tower_vectors,
+        read_tower_vectors,
+        read_words,
+    )
+    from sail_features.training.words import Words
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -134,13 +157,17 @@ def _open_sources(
             say(f"would encode the items' {name} first; the rest can be checked after that")
         if missing:
             return None
-    tables: dict[str, EmbeddingTable] = {
+    tables: dict[str, TowerTable] = {
         name: read_tower_vectors(store, tower, known, say)
         for name, tower in recipe.model.towers.items()
     }
     text = recipe.model.towers.get("text")
     encoder = build_encoder(text) if text is not None else None
-    return Sources(store, tables, encoder, trained, until, recipe.seed)
+    model, words = settings_of(recipe.model), None
+    if model.text_tokens:
+        ids, texts = read_words(store, recipe.model.text_fields, known)
+        words = Words(ids, texts, model, recipe.model.start_from)
+    return Sources(store, tables, encoder, trained, until, recipe.seed, words)
 
 
 def _check_times(trained: datetime, until: datetime) -> None:

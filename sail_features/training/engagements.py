@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sail_features import columns as c
+from sail_features.embeddings import rows_among
 from sail_features.errors import InputError
 from sail_features.history import codes_of, ids_of, us_of
 from sail_features.schemas import EVENTS, TIMESTAMP, check_table
@@ -152,5 +153,4 @@ def _rows_of(ids: NDArray[Any], known: NDArray[Any]) -> Ints:
     """Return the place of each id among the known ones, -1 where it is none of them."""
     if ids.dtype.kind != known.dtype.kind:
         raise InputError.wrong_type("events", c.ITEM_ID, ids.dtype, f"{known.dtype} as in items")
-    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[place] == ids, place, -1).astype(np.int64)
+    return rows_among(ids, known)

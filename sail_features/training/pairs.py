@@ -184,7 +184,7 @@ class PairDataset:
     def _linked(self) -> csr_array:
         """All known pairs as a matrix, by rows of the inputs."""
         queries, targets = self.query.rows, self.target.rows
-        if self.query.inputs is self.target.inputs:
+        if self.query.inputs.item_ids is self.target.inputs.item_ids:
             every = np.arange(len(self.query.inputs))
             queries, targets = np.append(queries, every), np.append(targets, every)
         shape = (len(self.query.inputs), len(self.target.inputs))

@@ -17,6 +17,25 @@ from sail_features.training.pair_objective import LossSettings
 from sail_features.training.settings import TrainSettings
 
 Modality = Literal["audio", "vision", "text"]
+Task = Literal["i2i", "q2i", "cls"]
+
+
+class TowerRecipe(EncoderConfig):
+    """A frozen encoder, as in ``sail.yaml``, and what the model reads of its outputs.
+
+    ``reads``, ``tokens`` and ``queries`` are those of `Tower`: the encoder's own vector, or
+    every frame or patch, ``tokens`` of them at most, brought to ``queries`` learned ones.
+    """
+
+    reads: Literal["pooled", "frames", "patches"] = "pooled"
+    tokens: int = Field(default=1, ge=1)
+    queries: int = Field(default=0, ge=0, le=1024)
+
+    @model_validator(mode="after")
+    def _check_reads(self) -> Self:
+        if self.reads != "pooled" and self.kind != "vision":
+            raise ValueError(f"a {self.kind} tower has no {self.reads}; leave reads at pooled")
+        return self
 
 
 class ModelRecipe(Section):
@@ -24,14 +43,17 @@ class ModelRecipe(Section):
 
     ``start_from``: a folder of a model that was saved here; null begins with random weights
     of a ``preset``, with some ``settings`` of `OmniSettings` changed. A saved model has its
-    settings, and of these it takes ``behaviour`` alone. ``towers``: the frozen encoders, as
-    in ``sail.yaml``; none given: the encoder of ``sail.yaml`` itself.
+    settings, and of these it takes ``behaviour`` alone. ``towers``: the frozen encoders;
+    none given: those of the preset, or the encoder of ``sail.yaml`` itself unless the model
+    reads text tokens. ``text_fields``: columns of items whose words a model of text tokens
+    reads, as ``encoder.text_fields`` names them when it serves.
     """
 
     start_from: Path | None = None
     preset: str = "tiny"
     settings: dict[str, Any] = Field(default_factory=dict)
-    towers: dict[Modality, EncoderConfig] = Field(default_factory=dict)
+    towers: dict[Modality, TowerRecipe] = Field(default_factory=dict)
+    text_fields: tuple[str, ...] = Field(default=("text",), min_length=1)
     recompute: bool = False
     """Gradient checkpointing inside the trunk: less memory, a third more time."""
 
@@ -50,7 +72,9 @@ class PairFile(Section):
 
     A column ``grade`` makes it a graded set. ``behaviour``: whether users' actions made the
     pairs, all before ``--trained-until``; the encoder then can't be used earlier. ``holdout``:
-    this share of the queries isn't trained on and measures recall.
+    this share of the queries isn't trained on and measures recall. ``task``: a model of text
+    tokens is told what each side is for (`prompts.INSTRUCTIONS`); null tells both what
+    ``model.settings.instruction`` says.
     """
 
     kind: Literal["pairs"] = "pairs"
@@ -59,6 +83,7 @@ class PairFile(Section):
     query_modalities: tuple[Modality, ...] | None = None
     target_modalities: tuple[Modality, ...] | None = None
     patterns: tuple[tuple[str, str], ...] = (("fused", "fused"),)
+    task: Task | None = None
     on_missing: Literal["raise", "drop"] = "raise"
     holdout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -67,12 +92,14 @@ class MinedPairs(Section):
     """Pairs that a Spark job mines from the event log: ``sail-features pairs``.
 
     ``source``: items that users engaged with within a window of time, or in one session, or
-    ``search``: what users searched for, read by the text tower, and what they took then.
+    ``search``: what users searched for, read as text, and what they took then. ``task``: see
+    `PairFile`.
     """
 
     kind: Literal["mined"]
     source: Literal["co_engagement", "session", "search"] = "co_engagement"
     patterns: tuple[tuple[str, str], ...] = (("fused", "fused"),)
+    task: Task | None = None
     holdout: float = Field(default=0.0, ge=0, lt=1)
 
 
@@ -207,10 +234,22 @@ def load_recipe(path: Path) -> Recipe:
         name: one.model_copy(update={"file": folder / one.file}) if one.kind == "pairs" else one
         for name, one in recipe.data.items()
     }
-    towers = {n: resolve_encoder_paths(tower, folder) for n, tower in recipe.model.towers.items()}
-    start = recipe.model.start_from and folder / recipe.model.start_from
-    model = recipe.model.model_copy(update={"start_from": start, "towers": towers})
-    return recipe.model_copy(update={"data": data, "model": model})
+    return recipe.model_copy(update={"data": data, "model": _resolve(recipe.model, folder)})
+
+
+def _resolve(model: ModelRecipe, folder: Path) -> ModelRecipe:
+    """Return the model with its paths absolute; what is no folder is an id."""
+    named = {name: model.settings.get(name) for name in ("backbone", "tokenizer")}
+    found = {
+        n: str(folder / name) for n, name in named.items() if name and (folder / name).is_dir()
+    }
+    return model.model_copy(
+        update={
+            "start_from": model.start_from and folder / model.start_from,
+            "settings": model.settings | found,
+            "towers": {n: resolve_encoder_paths(one, folder) for n, one in model.towers.items()},
+        }
+    )
 
 
 def _check_known(where: str, named: Any, known: set[str]) -> None:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sail_features import columns as c
-from sail_features.embeddings import EmbeddingTable
-from sail_features.encoders.omni.inputs import ItemInputs
+from sail_features.encoders.omni.inputs import ItemInputs, TowerTable
 from sail_features.encoders.omni.settings import TEXT
 from sail_features.encoders.pipeline import encode_or_raise
 from sail_features.encoders.protocol import Encoder
@@ -28,6 +27,7 @@ from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.item_labels import build_labels
 from sail_features.training.pairs import PairDataset
 from sail_features.training.recipe import DataRecipe, MinedPairs, OwnParts, PairFile
+from sail_features.training.words import Words
 
 Ids = NDArray[Any]
 
@@ -54,19 +54,25 @@ class Sources:
     text_encoder : the text tower, which encodes queries; None where there is none.
     trained_until : no event at or after it is trained on.
     as_of : events from ``trained_until`` to here only measure.
+    words : the items' texts, where the model reads text tokens; None where it doesn't.
     """
 
     store: TableStore
-    tables: dict[str, EmbeddingTable]
+    tables: dict[str, TowerTable]
     text_encoder: Encoder | None
     trained_until: datetime
     as_of: datetime
     seed: int = 0
+    words: Words | None = None
 
     @cached_property
     def inputs(self) -> ItemInputs:
-        """The catalogue: every item that any tower has a vector of."""
-        return ItemInputs.from_tables(self.tables)
+        """The catalogue: every item that any tower has a vector of, or that has a text."""
+        if self.words is None:
+            return ItemInputs.from_tables(self.tables)
+        known = [self.words.item_ids, *(table.ids for table in self.tables.values())]
+        items = ItemInputs.from_tables(self.tables, np.unique(np.concatenate(known)))
+        return self.words.add_to_items(items)
 
     @cached_property
     def engagements(self) -> Engagements:
@@ -104,8 +110,8 @@ class Sources:
         grades = rows["grade"].to_numpy() if "grade" in rows.column_names else None
         return PairDataset.from_ids(
             name,
-            queries,
-            targets,
+            self._tell(queries, data, "query", name),
+            self._tell(targets, data, "target", name),
             (query_ids[kept], target_ids[kept]),
             grades=None if grades is None else grades[kept].astype(np.float32),
             query_modalities=data.query_modalities,
@@ -120,7 +126,12 @@ class Sources:
         kept = ~self._held_out(ids[0], data.holdout)
         pairs = (ids[0][kept], ids[1][kept])
         return PairDataset.from_ids(
-            name, queries, self.inputs, pairs, patterns=data.patterns, on_missing="drop"
+            name,
+            self._tell(queries, data, "query", name),
+            self._tell(self.inputs, data, "target", name),
+            pairs,
+            patterns=data.patterns,
+            on_missing="drop",
         )
 
     def own_parts(self, name: str, data: OwnParts) -> PairDataset:
@@ -144,6 +155,8 @@ class Sources:
             ids = (queries, ids_of(rows["target_item_id"]))
         query, target = inputs.rows_of(ids[0]), self.inputs.rows_of(ids[1])
         kept = self._held_out(ids[0], data.holdout) & (query >= 0) & (target >= 0)
+        if inputs is not self.inputs:
+            inputs = self._tell(inputs, data, "query", name)
         return HeldOut(inputs, query[kept], target[kept]) if kept.any() else None
 
     def _read_mined(self, name: str, data: MinedPairs) -> tuple[ItemInputs, tuple[Ids, Ids]]:
@@ -168,17 +181,36 @@ class Sources:
 
     def _encode_texts(self, texts: Ids, name: str, side: str) -> ItemInputs:
         """Return the inputs of a side that is texts, encoded once for all stages and measures."""
-        if self.text_encoder is None:
+        if self.text_encoder is None and self.words is None:
             raise InputError.say(
                 f"data set {name!r}",
-                f"has texts as its {side}, but no text tower reads them",
-                hint="add towers.text to the recipe's model",
+                f"has texts as its {side}, but nothing of the model reads them",
+                hint="add towers.text to the recipe's model, or set model.settings.text_tokens",
             )
         if (name, side) not in self._encoded:
             distinct = np.unique(texts)
-            vectors = encode_or_raise(self.text_encoder, distinct.tolist())
-            self._encoded[name, side] = ItemInputs.from_arrays(distinct, {TEXT: vectors})
+            inputs = ItemInputs(distinct, {}, {})
+            if self.text_encoder is not None:
+                vectors = encode_or_raise(self.text_encoder, distinct.tolist())
+                inputs = ItemInputs.from_arrays(distinct, {TEXT: vectors})
+            if self.words is not None:
+                inputs = self.words.add_to(inputs, distinct.tolist())
+            self._encoded[name, side] = inputs
         return self._encoded[name, side]
+
+    def _tell(
+        self, inputs: ItemInputs, data: PairFile | MinedPairs, side: str, name: str
+    ) -> ItemInputs:
+        """Return a side's inputs with the instruction of the data set's task, if it has one."""
+        if data.task is None:
+            return inputs
+        if self.words is None:
+            raise InputError.say(
+                f"data set {name!r}",
+                f"has the task {data.task}, but the model reads no words",
+                hint="leave task out, or set model.settings.text_tokens",
+            )
+        return self.words.tell(inputs, data.task, side)
 
     @cached_property
     def _encoded(self) -> dict[tuple[str, str], ItemInputs]:

@@ -19,10 +19,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from sail_features.encoders.omni.folder import load_omni, save_omni
+from sail_features.encoders.omni.folder import load_omni, read_saved, save_omni
 from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni, part_model
 from sail_features.encoders.omni.model import OmniModel
-from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings, from_preset
+from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings, Tower, from_preset
 from sail_features.errors import ModelError
 from sail_features.manifest import sha256_of
 from sail_features.training.balancing import balance, collect_views
@@ -210,29 +210,37 @@ def _weigh(
     return {name: share * stage.data[name] for name, share in shares.items()}
 
 
+def settings_of(recipe: ModelRecipe) -> OmniSettings:
+    """Return the settings of a recipe's model, as they are before it is bound to its towers.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        The preset, its settings, or the model to start from, make no sense.
+    """
+    if recipe.start_from is not None:
+        return read_saved(recipe.start_from).settings
+    return from_preset(recipe.preset, **recipe.settings)
+
+
 def _settings(recipe: ModelRecipe, sources: Sources) -> OmniSettings:
     """Return a preset's settings with the towers that made the vectors."""
     towers = {
-        name: {
-            "kind": config.kind,
-            "model": config.model,
-            "max_tokens": config.max_tokens,
-            "prompt": config.prompt,
-            "dtype": config.dtype,
-            "dim": sources.tables[name].dim,
-            "encoder_id": sources.tables[name].encoder_id,
-        }
+        name: Tower.of(config, dim=table.dim, encoder_id=table.encoder_id)
         for name, config in recipe.towers.items()
+        for table in [sources.tables[name]]
     }
     return sources.inputs.bind(from_preset(recipe.preset, **recipe.settings, towers=towers))
 
 
 def _inputs(sources: Sources) -> dict[str, str]:
-    """Return the encoder and a hash of the items of each tower."""
-    return {
+    """Return the encoder and a hash of the items of each tower, and a hash of the words."""
+    found = {
         name: sha256_of([table.encoder_id, table.ids.tolist(), table.available_at_us.tolist()])
         for name, table in sources.tables.items()
     }
+    words = sources.words
+    return found if words is None else found | {"words": words.digest}
 
 
 def _digest(before: str, stage: StageRecipe, recipe: Recipe, sources: Sources) -> str:
@@ -252,8 +260,6 @@ def _start(recipe: ModelRecipe) -> datetime | None:
     """Return until when the model to start from has seen interactions."""
     if recipe.start_from is None:
         return None
-    from sail_features.encoders.omni.folder import read_saved
-
     return read_saved(recipe.start_from).trained_until
 
 

@@ -2,27 +2,34 @@
 
 They come from ``item_embedding``, where the Spark job of that encoder wrote them. What no
 job has encoded (each run of it has one encoder) is encoded here, once, by this process,
-and kept beside the tables.
+and kept beside the tables; so are frames and patches, of which a job keeps the mean alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from sail_features import columns as c
 from sail_features.config import EncoderConfig
 from sail_features.derived import DERIVED, mark_used
 from sail_features.embeddings import META_NAME, EmbeddingTable, load_embedding_table
 from sail_features.encoders.catalogue import build_encoder
+from sail_features.encoders.omni.inputs import TowerTable
+from sail_features.encoders.omni.parts import load_parts, write_parts
+from sail_features.encoders.omni.settings import Tower
+from sail_features.encoders.omni.towers import TowerReader, read_windows
 from sail_features.encoders.pipeline import encode_contents
-from sail_features.encoders.protocol import Content, Encoder
+from sail_features.encoders.protocol import Content, Encoder, Refusal
 from sail_features.errors import InputError, MissingTableError
 from sail_features.history import ids_of, us_of
 from sail_features.item_vectors import build_embedding_table
@@ -30,6 +37,7 @@ from sail_features.manifest import sha256_of
 from sail_features.newest import newest_by_key
 from sail_features.schemas import TIMESTAMP
 from sail_features.tables import TableStore
+from sail_features.training.recipe import TowerRecipe
 
 Say = Callable[[str], None]
 
@@ -42,10 +50,8 @@ class Known:
     until: datetime
 
 
-def read_tower_vectors(
-    store: TableStore, config: EncoderConfig, known: Known, say: Say
-) -> EmbeddingTable:
-    """Return a tower's vector of each item that was known and has such a content.
+def read_tower_vectors(store: TableStore, tower: TowerRecipe, known: Known, say: Say) -> TowerTable:
+    """Return a tower's vectors of each item that was known and has such a content.
 
     Parameters
     ----------
@@ -58,29 +64,59 @@ def read_tower_vectors(
     ModelError
         The tower can't be found.
     """
-    encoder = build_encoder(config)
-    found = find_tower_vectors(store, config, known)
+    encoder = build_encoder(tower)
+    found = find_tower_vectors(store, tower, known)
     if found is None:
-        say(f"{encoder.encoder_id}: not in item_embedding, so its items are encoded here")
-        folder = _cache_folder(store, config, known)
-        _encode_items(_read(store, "items", known), config, encoder).save(folder)
-        found = load_embedding_table(folder)
-    say(f"{encoder.encoder_id}: vectors of {len(found):,} items")
+        where = (
+            "not in item_embedding" if tower.reads == "pooled" else f"no table has {tower.reads}"
+        )
+        say(f"{encoder.encoder_id}: {where}, so its items are encoded here")
+        folder = _cache_folder(store, tower, known)
+        refused = _encode_items(_read(store, "items", known), tower, encoder, folder)
+        for reason, count in refused.most_common():
+            say(f"{encoder.encoder_id}: {count:,} items left out: {reason}")
+        found = _load(folder, tower)
+    say(f"{encoder.encoder_id}: {tower.reads} vectors of {len(found):,} items")
     return found
 
 
-def find_tower_vectors(
-    store: TableStore, config: EncoderConfig, known: Known
-) -> EmbeddingTable | None:
+def find_tower_vectors(store: TableStore, tower: TowerRecipe, known: Known) -> TowerTable | None:
     """Return a tower's vectors where they are there already; None where they aren't."""
-    published = _published(store, build_encoder(config).encoder_id, known)
-    if published is not None:
-        return published
-    folder = _cache_folder(store, config, known)
-    return load_embedding_table(mark_used(folder)) if (folder / META_NAME).is_file() else None
+    if tower.reads == "pooled":
+        published = _published(store, build_encoder(tower).encoder_id, known)
+        if published is not None:
+            return published
+    folder = _cache_folder(store, tower, known)
+    return _load(mark_used(folder), tower) if (folder / META_NAME).is_file() else None
 
 
-def _cache_folder(store: TableStore, config: EncoderConfig, known: Known) -> Path:
+def _load(folder: Path, tower: TowerRecipe) -> TowerTable:
+    return load_embedding_table(folder) if tower.reads == "pooled" else load_parts(folder)
+
+
+def read_words(
+    store: TableStore, fields: Sequence[str], known: Known
+) -> tuple[NDArray[Any], list[str]]:
+    """Return the items that have a text and were known, ascending, and their texts.
+
+    Raises
+    ------
+    InputError
+        No item has a text, or the items lack a column.
+    """
+    items = newest_by_key(_read(store, "items", known), c.ITEM_ID)
+    texts = contents_of(items, EncoderConfig(text_fields=tuple(fields)))
+    filled = [row for row, text in enumerate(texts) if text]
+    if not filled:
+        raise InputError.say(
+            "model.text_fields",
+            f"none of {len(items)} items has a text in {', '.join(fields)}",
+            hint="name the columns that hold the items' words",
+        )
+    return ids_of(items[c.ITEM_ID])[filled], [str(texts[row]) for row in filled]
+
+
+def _cache_folder(store: TableStore, config: TowerRecipe, known: Known) -> Path:
     """Return where the vectors of these items by this encoder are kept."""
     fingerprints = [manifest.fingerprint for manifest in store.covering("items", known.as_of)]
     encoder_id = build_encoder(config).encoder_id
@@ -103,23 +139,63 @@ def _published(store: TableStore, encoder_id: str, known: Known) -> EmbeddingTab
     return build_embedding_table(rows, encoder_id)
 
 
-def _encode_items(items: pa.Table, config: EncoderConfig, encoder: Encoder) -> EmbeddingTable:
-    """Encode each item's newest content; items that have none, or a bad one, are left out."""
+def _encode_items(
+    items: pa.Table, tower: TowerRecipe, encoder: Encoder, folder: Path
+) -> Counter[str]:
+    """Encode each item's newest content; return how many were refused, by their reasons."""
     items = newest_by_key(items, c.ITEM_ID)
-    ids = ids_of(items[c.ITEM_ID])
-    contents = contents_of(items, config)
+    contents = contents_of(items, tower)
     has = [row for row, content in enumerate(contents) if content]
-    encoded = encode_contents(encoder, [contents[row] for row in has])
-    good = [place for place, reason in enumerate(encoded.reasons) if reason is None]
-    if not good:
+    there = [contents[row] for row in has]
+    ids, times = ids_of(items[c.ITEM_ID])[has], us_of(items[c.EVENT_TIMESTAMP])[has]
+    encode = _encode_pooled if tower.reads == "pooled" else _encode_parts
+    refused = Counter(encode(there, ids, times, tower, encoder, folder))
+    if refused.total() == len(has):
+        why = "".join(f"; {count:,}: {reason}" for reason, count in refused.most_common(3))
         raise InputError.say(
             f"tower {encoder.encoder_id}",
-            f"none of {len(ids)} items has a content that it can encode",
+            f"none of {len(items)} items has a content that it can encode{why}",
             hint="name the columns that it reads, or leave the tower out of the recipe",
         )
-    rows = np.array(has)[good]
-    times = us_of(items[c.EVENT_TIMESTAMP])[rows]
-    return EmbeddingTable(ids[rows], encoded.vectors[good], encoder.encoder_id, times)
+    return refused
+
+
+def _encode_pooled(
+    contents: Sequence[Content],
+    ids: NDArray[Any],
+    times: NDArray[np.int64],
+    tower: TowerRecipe,
+    encoder: Encoder,
+    folder: Path,
+) -> list[str]:
+    """Write one vector of each content that can be encoded; return why others can't."""
+    encoded = encode_contents(encoder, contents)
+    good = np.flatnonzero([reason is None for reason in encoded.reasons])
+    if len(good):
+        vectors = encoded.vectors[good]
+        EmbeddingTable(ids[good], vectors, encoder.encoder_id, times[good]).save(folder)
+    return [reason for reason in encoded.reasons if reason is not None]
+
+
+def _encode_parts(
+    contents: Sequence[Content],
+    ids: NDArray[Any],
+    times: NDArray[np.int64],
+    tower: TowerRecipe,
+    encoder: Encoder,
+    folder: Path,
+) -> list[str]:
+    """Write all vectors of each content that can be encoded; return why others can't."""
+    described = Tower.of(tower, dim=encoder.dim, encoder_id=encoder.encoder_id)
+    reasons = []
+
+    def read() -> Iterator[list[NDArray[np.float32] | None]]:
+        for window in read_windows(TowerReader(described, encoder), contents):
+            reasons.extend([one.reason for one in window if isinstance(one, Refusal)])
+            yield [None if isinstance(one, Refusal) else one for one in window]
+
+    write_parts(folder, read(), ids=ids, encoder_id=encoder.encoder_id, available_at_us=times)
+    return reasons
 
 
 def contents_of(items: pa.Table, config: EncoderConfig) -> Sequence[Content]:

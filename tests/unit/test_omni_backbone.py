@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoModel, BertModel  # noqa: E402
 from sail_features.encoders.omni.backbone import MODEL_TYPES, build_backbone  # noqa: E402
 from sail_features.encoders.omni.batch import OmniBatch, Prompt  # noqa: E402
 from sail_features.encoders.omni.folder import load_omni, save_omni  # noqa: E402
-from sail_features.encoders.omni.inputs import Runs  # noqa: E402
 from sail_features.encoders.omni.model import OmniModel  # noqa: E402
+from sail_features.encoders.omni.runs import Runs  # noqa: E402
 from sail_features.encoders.omni.settings import from_preset  # noqa: E402
 from sail_features.errors import ModelError  # noqa: E402
 

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 from omni_models import DIMS, random_inputs, random_model, small_settings  # noqa: E402
 
 from sail_features.encoders.omni.batch import OmniBatch  # noqa: E402
-from sail_features.encoders.omni.inputs import ItemInputs, Runs  # noqa: E402
+from sail_features.encoders.omni.inputs import ItemInputs  # noqa: E402
 from sail_features.encoders.omni.model import OmniModel  # noqa: E402
+from sail_features.encoders.omni.runs import Runs  # noqa: E402
 from sail_features.encoders.omni.settings import (  # noqa: E402
     PRESETS,
     OmniSettings,

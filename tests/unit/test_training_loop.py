@@ -10,8 +10,9 @@ import torch
 import training_world
 from safetensors.torch import load_file
 
-from sail_features.encoders.omni.inputs import ItemInputs, Runs
+from sail_features.encoders.omni.inputs import ItemInputs
 from sail_features.encoders.omni.model import OmniModel
+from sail_features.encoders.omni.runs import Runs
 from sail_features.encoders.omni.settings import OmniSettings
 from sail_features.errors import ConfigError, ModelError, TrainingError
 from sail_features.training import length_groups

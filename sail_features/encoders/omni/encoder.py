@@ -26,9 +26,10 @@ from sail_features.encoders.cpu_kernels import pack_linears
 from sail_features.encoders.devices import ON_CPU, Placement
 from sail_features.encoders.media import BYTES_ONLY, MediaReader
 from sail_features.encoders.omni.folder import SavedModel, load_omni, read_saved
-from sail_features.encoders.omni.inputs import ItemInputs, Runs
+from sail_features.encoders.omni.inputs import ItemInputs
 from sail_features.encoders.omni.joint import AnyModel, part_model
 from sail_features.encoders.omni.prompts import build_prompt, load_tokenizer, tokenise_all
+from sail_features.encoders.omni.runs import Runs
 from sail_features.encoders.omni.settings import TEXT
 from sail_features.encoders.omni.towers import TowerReader, open_tower, part_of
 from sail_features.encoders.pipeline import encode_or_raise

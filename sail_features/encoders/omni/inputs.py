@@ -10,47 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sail_features.embeddings import EmbeddingTable, normalise
+from sail_features.embeddings import EmbeddingTable, normalise, rows_among
 from sail_features.encoders.omni.batch import OmniBatch, Prompt
+from sail_features.encoders.omni.parts import PartTable
 from sail_features.encoders.omni.prompts import build_prompt, load_tokenizer, tokenise_all
+from sail_features.encoders.omni.runs import Runs
 from sail_features.encoders.omni.settings import MODALITIES, TEXT, OmniSettings, Tower
 from sail_features.errors import InputError, ModelError
 
-
-@dataclass(frozen=True)
-class Runs:
-    """Each item's run of rows in one array; ``counts`` 0 where it has none.
-
-    Parameters
-    ----------
-    values : vectors, shape (rows, d), or token ids, shape (rows,); may be memory-mapped.
-    starts, counts : shape (items,); item i has ``values[starts[i]:starts[i] + counts[i]]``.
-    """
-
-    values: NDArray[Any]
-    starts: NDArray[np.int64]
-    counts: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, parts: Sequence[NDArray[Any]]) -> Self:
-        """Build it from one array an item, any of which may be empty."""
-        counts = np.array([len(part) for part in parts], np.int64)
-        return cls(np.concatenate(parts), np.cumsum(counts) - counts, counts)
-
-    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return the runs of some items, padded with zeros, and what of them is there."""
-        counts = self.counts[rows][:, None]
-        places = np.arange(max(1, int(counts.max(initial=0))))
-        there = places < counts
-        found = self.values[np.where(there, self.starts[rows][:, None] + places, 0)]
-        found[~there] = 0
-        return found, there
+TowerTable: TypeAlias = EmbeddingTable | PartTable
+"""What a tower made of items: a vector each, or several."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +63,7 @@ class ItemInputs:
 
     @classmethod
     def from_tables(
-        cls, tables: Mapping[str, EmbeddingTable], item_ids: NDArray[Any] | None = None
+        cls, tables: Mapping[str, TowerTable], item_ids: NDArray[Any] | None = None
     ) -> Self:
         """Build them from one table of tower vectors a modality.
 
@@ -98,10 +73,8 @@ class ItemInputs:
         """
         known = [table.ids for table in tables.values()]
         ids = np.unique(np.concatenate(known)) if item_ids is None else item_ids
-        rows = {name: table.rows_of(ids) for name, table in tables.items()}
         vectors = {
-            name: Runs(table.vectors, rows[name].clip(min=0), (rows[name] >= 0).astype(np.int64))
-            for name, table in tables.items()
+            name: _runs_of(table).select(table.rows_of(ids)) for name, table in tables.items()
         }
         return cls(ids, vectors, {name: table.encoder_id for name, table in tables.items()})
 
@@ -144,8 +117,7 @@ class ItemInputs:
 
     def rows_of(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """Return the row of each id, -1 where the item isn't known."""
-        places = np.minimum(np.searchsorted(self.item_ids, ids), len(self) - 1)
-        return np.where(self.item_ids[places] == ids, places, -1).astype(np.int64)
+        return rows_among(ids, self.item_ids)
 
     def take(self, rows: NDArray[np.int64]) -> OmniBatch:
         """Return the batch of some items, in the order given."""
@@ -196,6 +168,12 @@ class ItemInputs:
         if declared.encoder_id not in (None, encoder_id):
             raise _mismatch(f"towers.{name}", f"encoder {declared.encoder_id}", f"{encoder_id}")
         return declared.model_copy(update={"encoder_id": encoder_id})
+
+
+def _runs_of(table: TowerTable) -> Runs:
+    if isinstance(table, PartTable):
+        return table.runs
+    return Runs.by_counts(table.vectors, np.ones(len(table), np.int64))
 
 
 def _mismatch(setting: str, declared: str, found: str) -> ModelError:

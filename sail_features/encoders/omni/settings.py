@@ -62,9 +62,9 @@ class Tower(Section):
 
         Parameters
         ----------
-        config : its dtype is resolved.
+        config : its dtype is resolved; it may say what is read, too.
         """
-        shared = set(cls.model_fields) & set(EncoderConfig.model_fields) - {"dim"}
+        shared = set(cls.model_fields) & set(type(config).model_fields) - {"dim"}
         return cls(dim=dim, encoder_id=encoder_id, **config.model_dump(include=shared))
 
     def encoder_config(self, *, folder: Path, reader: MediaReader) -> EncoderConfig:
@@ -110,7 +110,7 @@ class BehaviourPart(Section):
     hidden: int = Field(default=32, ge=2)
     layers: int = Field(default=1, ge=0)
     heads: int = Field(default=2, ge=1)
-    share: float = Field(default=0.1, gt=0, lt=1)
+    share: float = Field(default=0.05, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:

@@ -7,8 +7,9 @@ inputs in both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from sail_features.encoders.budget import default_budget
 from sail_features.encoders.catalogue import build_encoder
 from sail_features.encoders.devices import ON_CPU, Placement
 from sail_features.encoders.media import BYTES_ONLY, MediaReader
-from sail_features.encoders.omni.inputs import ItemInputs, Runs
+from sail_features.encoders.omni.inputs import ItemInputs
+from sail_features.encoders.omni.runs import Runs
 from sail_features.encoders.omni.settings import TEXT, OmniSettings, Tower
 from sail_features.encoders.protocol import Content, Encoder, Prepared, Refusal
 from sail_features.errors import InputError, ModelError
@@ -45,7 +47,8 @@ class TowerReader:
             return prepared
         each = self.encoder.frame_tokens if self.tower.reads == "patches" else 1  # type: ignore[attr-defined]
         most = self.tower.tokens // each
-        return Refusal(f"more than {most} frames") if len(prepared) > most else None
+        reason = f"more than {most} frames (tokens: {self.tower.tokens}, {each} a frame)"
+        return Refusal(reason) if len(prepared) > most else None
 
     def cost(self, prepared: Prepared) -> int:
         """Return the tower's work in tokens."""
@@ -99,8 +102,8 @@ def read_inputs(
 ) -> ItemInputs:
     """Run the towers over a catalogue in this process, for training.
 
-    The way for frames and patches, of which no table keeps more than the mean; pooled
-    vectors of a large catalogue come from the Spark job (`ItemInputs.from_tables`).
+    For catalogues that fit in memory; vectors of larger ones are kept in tables
+    (`ItemInputs.from_tables`).
 
     Parameters
     ----------
@@ -131,20 +134,28 @@ def part_of(content: Content, modality: str) -> Content | None:
     return None if blank or (isinstance(part, list | tuple) and not part) else part
 
 
+def read_windows(
+    tower: TowerReader, contents: Sequence[Content]
+) -> Iterator[list[NDArray[np.float32] | Refusal]]:
+    """Yield the vectors of all contents in their order, as many at a time as fit in memory."""
+    for start in range(0, len(contents), tower.encoder.window_rows):
+        prepared = tower.prepare(contents[start : start + tower.encoder.window_rows])
+        good = [one for one in prepared if not isinstance(one, Refusal)]
+        read = iter(tower.read(good))
+        yield [one if isinstance(one, Refusal) else next(read) for one in prepared]
+
+
 def _read_all(
     tower: TowerReader, parts: Sequence[Content | None], item_ids: NDArray[Any]
 ) -> list[NDArray[np.float16]]:
-    """Return each item's vectors, a window at a time; none where it lacks the part."""
+    """Return each item's vectors; none where it lacks the part."""
     found = [np.empty((0, tower.tower.dim), np.float16)] * len(parts)
     there = [row for row, part in enumerate(parts) if part is not None]
-    for start in range(0, len(there), tower.encoder.window_rows):
-        rows = there[start : start + tower.encoder.window_rows]
-        prepared = tower.prepare([parts[row] for row in rows])
-        for row, one in zip(rows, prepared, strict=True):
-            if isinstance(one, Refusal):
-                raise InputError.say(
-                    f"item {item_ids[row]}", one.reason, hint="mend the file, or leave it out"
-                )
-        for row, vectors in zip(rows, tower.read(prepared), strict=True):
-            found[row] = vectors.astype(np.float16)
+    windows = read_windows(tower, [parts[row] for row in there])
+    for row, vectors in zip(there, chain.from_iterable(windows), strict=True):
+        if isinstance(vectors, Refusal):
+            raise InputError.say(
+                f"item {item_ids[row]}", vectors.reason, hint="mend the file, or leave it out"
+            )
+        found[row] = vectors.astype(np.float16)
     return found

@@ -1,0 +1,103 @@
+"""Several vectors an item, such as a video's frames or an image's patches, memory-mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sail_features.embeddings import META_NAME, rows_among
+from sail_features.encoders.omni.runs import Runs
+from sail_features.errors import ConfigError
+
+VALUES: Final = "vectors.float16"
+
+
+@dataclass(frozen=True)
+class PartTable:
+    """The parts of items; see `EmbeddingTable`, whose items have one vector each.
+
+    Parameters
+    ----------
+    ids : shape (items,), strictly ascending.
+    runs : each item's parts, at least one; float16, of length 1.
+    available_at_us : shape (items,), microseconds since 1970 UTC.
+    """
+
+    ids: NDArray[Any]
+    runs: Runs
+    encoder_id: str
+    available_at_us: NDArray[np.int64]
+
+    @property
+    def dim(self) -> int:
+        """Length of one vector."""
+        return int(self.runs.values.shape[1])
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.ids)
+
+    def rows_of(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the row of each id, -1 where an item has no parts."""
+        return rows_among(ids, self.ids)
+
+
+def write_parts(
+    folder: Path,
+    windows: Iterable[Sequence[NDArray[np.float32] | None]],
+    *,
+    ids: NDArray[Any],
+    encoder_id: str,
+    available_at_us: NDArray[np.int64],
+) -> None:
+    """Write parts as they come, ``meta.json`` last.
+
+    Parameters
+    ----------
+    windows : yields arrays (parts, dim) of some items at a time, all items in their order;
+        None is an item that is left out. Where all are, no table is written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    counts, dim = [], 0
+    with (folder / VALUES).open("wb") as file:
+        for window in windows:
+            counts += [0 if parts is None else len(parts) for parts in window]
+            for parts in window:
+                if parts is not None:
+                    dim = parts.shape[1]
+                    file.write(np.ascontiguousarray(parts, dtype="<f2").tobytes())
+    each = np.array(counts, np.int64)
+    there = each > 0
+    if there.any():
+        np.save(folder / "ids.npy", ids[there], allow_pickle=False)
+        np.save(folder / "counts.npy", each[there], allow_pickle=False)
+        np.save(folder / "available_at_us.npy", available_at_us[there], allow_pickle=False)
+        meta = {"encoder_id": encoder_id, "items": int(there.sum()), "dim": dim}
+        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+
+
+def load_parts(folder: Path) -> PartTable:
+    """Memory-map what `write_parts` wrote.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no complete table.
+    """
+    meta_path = folder / META_NAME
+    if not meta_path.is_file():
+        raise ConfigError.file_missing(meta_path)
+    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    ids, counts, times = (
+        np.load(folder / f"{name}.npy", allow_pickle=False)
+        for name in ("ids", "counts", "available_at_us")
+    )
+    shape = (int(counts.sum()), int(meta["dim"]))
+    values = np.memmap(folder / VALUES, "<f2", mode="r", shape=shape)
+    return PartTable(ids, Runs.by_counts(values, counts), meta["encoder_id"], times)
