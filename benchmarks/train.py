@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,8 +46,9 @@ def measure_world(seed: int) -> dict[str, Any]:
     """Return recalls of one world: before training, after content, after each step of CRE.
 
     ``one vector``: after the steps, too, where they train the content's vector itself.
+    ``other items``: where what they train on is the behaviour of other items, a placebo.
     """
-    lab = Lab.build(seed)
+    lab, after = Lab.build(seed), STEPS[-1]
     model = lab.build_model(seed)
     content = part_model(model, "content")
     found: dict[str, Any] = {"random init": lab.measure(model)}
@@ -58,10 +60,12 @@ def measure_world(seed: int) -> dict[str, Any]:
             CONTENT.model_copy(update={"seed": seed}),
             Path(folder) / "content",
         )
-        shared = deepcopy(content)
+        shared, placebo = deepcopy(content), deepcopy(model)
         found["content"] = lab.measure(model)
         found["alone"] = {name: lab.measure(model, (name,))["content"] for name in lab.inputs.has}
         found |= lab.enhance(model, Path(folder) / "own part", seed, STEPS)
+        lying = replace(lab, dealt=0).enhance(placebo, Path(folder) / "other items", seed, STEPS)
+        found["other items"] = lying[after]
         found["one vector"] = lab.enhance(shared, Path(folder) / "one vector", seed, STEPS)
     found["chance"] = chance(len(lab.inputs), 10)
     return found
@@ -100,6 +104,13 @@ def judge_world() -> tuple[list[Bar], dict[str, Any]]:
         Bar(
             "next item Recall@10 after CRE, against before",
             worst(lambda run: run[after]["next item"] / run["content"]["next item"]),
+            "at least",
+            1.2,
+            "x",
+        ),
+        Bar(
+            "next item Recall@10 after CRE, against a placebo",
+            worst(lambda run: run[after]["next item"] / run["other items"]["next item"]),
             "at least",
             1.2,
             "x",

@@ -58,10 +58,15 @@ CONTENT_WEIGHT: Final = 2.0
 
 @dataclass(frozen=True)
 class Lab:
-    """The world as training and measuring see it."""
+    """The world as training and measuring see it.
+
+    ``dealt``: seed by which what is trained on is dealt to other items, behaviour that
+    lies; None leaves it.
+    """
 
     world: OmniWorld
     inputs: ItemInputs
+    dealt: int | None = None
 
     @classmethod
     def build(cls, seed: int, without: tuple[str, ...] = ()) -> Lab:
@@ -85,7 +90,12 @@ class Lab:
         """What is trained on."""
         ids = self.world.item_ids
         until = self.world.moment(TRAINED_SHARE)
-        return self._seen(select_engagements(self.world.events, ids, trained_until=until))
+        log = self._seen(select_engagements(self.world.events, ids, trained_until=until))
+        if self.dealt is None:
+            return log
+        items, other = np.flatnonzero(self.has_content), np.arange(len(ids))
+        other[items] = np.random.default_rng(self.dealt).permutation(items)
+        return replace(log, item=other[log.item])
 
     @cached_property
     def next_items(self) -> Sequences:
