@@ -6,9 +6,7 @@ from workspace import tables
 from sail_features.feast_plugin import (
     baseline_view,
     item_embedding_view,
-    match_lagged_view,
-    match_placebo_view,
-    match_random_view,
+    match_control_view,
     match_view,
     on_demand_match_view,
     user_cluster_view,
@@ -22,7 +20,7 @@ user_interest = user_interest_view(tables, user)
 user_cluster = user_cluster_view(tables, user)
 user_item_baseline = baseline_view(tables, user, item)
 user_item_match = match_view(tables, user, item)
-user_item_match_placebo = match_placebo_view(tables, user, item)
-user_item_match_random = match_random_view(tables, user, item)
-user_item_match_lagged = match_lagged_view(tables, user, item)
+user_item_match_placebo = match_control_view("placebo", tables, user, item)
+user_item_match_random = match_control_view("random", tables, user, item)
+user_item_match_lagged = match_control_view("lagged", tables, user, item)
 user_item_match_online = on_demand_match_view(tables, user_history, item_embedding, user_interest)

@@ -7,9 +7,9 @@ encoder, dimension, feature set and window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from feast import Entity, FeatureService, FeatureView
 
@@ -40,6 +40,13 @@ FOREVER: Final = timedelta(0)
 """Feast's word for a row that holds until a newer one."""
 ONE_MOMENT: Final = timedelta(microseconds=1)
 """A pair's row answers for its own impression alone; the tables' smallest step."""
+Control = Literal["placebo", "random", "lagged"]
+CONTROLS: Final[Mapping[Control, tuple[str, str]]] = {
+    "placebo": (USER_ITEM_MATCH_PLACEBO.name, "the items' vectors permuted: lifts nothing"),
+    "random": (USER_ITEM_MATCH_RANDOM.name, "random vectors: what identity alone says"),
+    "lagged": (USER_ITEM_MATCH_LAGGED.name, "histories cut earlier: keeps most of a lift"),
+}
+"""Table and description of each control arm's match features."""
 
 
 def item_embedding_view(tables: TableStore, item: Entity) -> FeatureView:
@@ -160,52 +167,26 @@ def match_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView:
     )
 
 
-def match_placebo_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
-    """Return the match features of permuted vectors, or None where nobody computed them.
+def match_control_view(
+    control: Control, tables: TableStore, user: Entity, item: Entity
+) -> FeatureView | None:
+    """Return the match features of a control arm, or None where nobody computed them.
+
+    Parameters
+    ----------
+    control : ``placebo`` has permuted vectors, ``random`` random ones, ``lagged`` histories
+        that were cut earlier.
 
     Raises
     ------
     InputError
         Its partitions don't belong together.
     """
-    return _control_view(
-        tables,
-        USER_ITEM_MATCH_PLACEBO.name,
-        [user, item],
-        description="As user_item_match, but with the items' vectors permuted: lifts nothing.",
-    )
-
-
-def match_random_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
-    """Return the match features of random vectors, or None where nobody computed them.
-
-    Raises
-    ------
-    InputError
-        Its partitions don't belong together.
-    """
-    return _control_view(
-        tables,
-        USER_ITEM_MATCH_RANDOM.name,
-        [user, item],
-        description="As user_item_match, but with random vectors: what identity alone says.",
-    )
-
-
-def match_lagged_view(tables: TableStore, user: Entity, item: Entity) -> FeatureView | None:
-    """Return the match features of histories cut earlier, or None where nobody computed them.
-
-    Raises
-    ------
-    InputError
-        Its partitions don't belong together.
-    """
-    return _control_view(
-        tables,
-        USER_ITEM_MATCH_LAGGED.name,
-        [user, item],
-        description="As user_item_match, but with histories cut earlier: keeps most of a lift.",
-    )
+    table, says = CONTROLS[control]
+    if not tables.manifests(table):
+        return None
+    description = f"As user_item_match, but with {says}."
+    return _pair_view(tables, table, [user, item], description=description)
 
 
 def ranker_service(name: str, views: Sequence[FeatureView], *, description: str) -> FeatureService:
@@ -232,15 +213,6 @@ def _changes_view(
     check_none_superseded(tables, table)
     check(tables, table)
     return _view(tables, table, [user], ttl=FOREVER, description=description)
-
-
-def _control_view(
-    tables: TableStore, table: str, entities: list[Entity], *, description: str
-) -> FeatureView | None:
-    """Return a view for an arm of the experiment alone, where its table was computed."""
-    if not tables.manifests(table):
-        return None
-    return _pair_view(tables, table, entities, description=description)
 
 
 def _pair_view(

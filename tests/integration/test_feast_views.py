@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from feast import FeatureView
 from feast.types import Array, Bytes, Float32, Int32, Int64, String, UnixTimestamp
 from feast.value_type import ValueType
 from feast_workspace import at, declare, pairs, write, write_pairs, write_world
@@ -17,15 +15,14 @@ from sail_features.errors import InputError, MissingTableError
 from sail_features.feast_plugin import (
     item_embedding_view,
     item_entity,
-    match_lagged_view,
-    match_placebo_view,
-    match_random_view,
+    match_control_view,
     match_view,
     user_entity,
     user_history_view,
 )
 from sail_features.feast_plugin.fields import feast_type
 from sail_features.feast_plugin.versions import version_tags
+from sail_features.feast_plugin.views import Control
 from sail_features.tables import TableStore
 
 
@@ -83,23 +80,16 @@ def test_tags_are_the_lineage_in_words(tables: TableStore) -> None:
     assert all(view.owner and view.description for view in (embedding, history, match))
 
 
-@pytest.mark.parametrize(
-    ("declare_view", "table"),
-    [
-        (match_placebo_view, "user_item_match_placebo"),
-        (match_random_view, "user_item_match_random"),
-        (match_lagged_view, "user_item_match_lagged"),
-    ],
-)
+@pytest.mark.parametrize("control", ["placebo", "random", "lagged"])
 def test_a_control_arm_is_declared_only_where_it_was_computed(
-    tables: TableStore, declare_view: Callable[..., FeatureView | None], table: str
+    tables: TableStore, control: Control
 ) -> None:
     user, item = user_entity(tables), item_entity(tables)
-    assert declare_view(tables, user, item) is None
-    write_pairs(tables, table)
-    view = declare_view(tables, user, item)
+    assert match_control_view(control, tables, user, item) is None
+    write_pairs(tables, f"user_item_match_{control}")
+    view = match_control_view(control, tables, user, item)
     assert view is not None
-    assert view.name == table
+    assert view.name == f"user_item_match_{control}"
 
 
 def test_missing_table_names_the_command_that_makes_it(tmp_path: Path) -> None:
