@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from sail_features.encoders.omni.joint import AnyModel, part_model
 from sail_features.encoders.omni.settings import Part
-from sail_features.training.collaborative_ids import IdSettings, train_ids
+from sail_features.errors import InputError
+from sail_features.training.behaviour_clusters import cluster_by_behaviour
+from sail_features.training.collaborative_ids import train_ids
 from sail_features.training.id_to_item import IdToItem
 from sail_features.training.objective import Objective
 from sail_features.training.pair_objective import LossSettings, PairObjective
@@ -107,20 +110,20 @@ def _choose_rule(data: NextItem, sources: Sources, model: AnyModel) -> Select:
         vectors = embed_rows(part_model(model, "content"), sources.inputs, every)
         return select_by_content(vectors, behaviours=data.behaviours)
     if data.rule == "labels":
-        return select_by_labels(sources.labels)
-    clusters = _cluster_by_behaviour(data.clusters, sources)
+        return select_by_labels(_need_labels(sources))
+    clusters = cluster_by_behaviour(
+        sources.engagements, sources.inputs, count=data.clusters, seed=sources.seed
+    )
     if data.rule == "consistent":
         return select_consistent(clusters, behaviours=data.behaviours)
     return select_spread(clusters)
 
 
-def _cluster_by_behaviour(count: int, sources: Sources) -> np.ndarray:
-    """Return the k-means cluster of each item's collaborative ID; -1 where it has none."""
-    from sklearn.cluster import KMeans
-
-    table = train_ids(sources.engagements, IdSettings(seed=sources.seed))
-    kmeans = KMeans(min(count, len(table)), n_init=1, random_state=sources.seed)
-    found = kmeans.fit_predict(table.take(np.arange(len(table))))
-    clusters = np.full(len(sources.inputs), -1, np.int64)
-    clusters[sources.inputs.rows_of(table.ids)] = found
-    return clusters
+def _need_labels(sources: Sources) -> csr_array:
+    if not sources.labels.shape[1]:
+        raise InputError.say(
+            "items",
+            "none has tags or a category to compare",
+            hint="import tags, or choose another rule for the sequences",
+        )
+    return sources.labels

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sail_features import columns as c
-from sail_features.errors import InputError
 from sail_features.history import ids_of
 from sail_features.schemas import TIMESTAMP
 
@@ -23,12 +22,8 @@ def build_labels(items: pa.Table, item_ids: NDArray[Any], *, known_before: datet
     Parameters
     ----------
     items : keeps `sail_features.schemas.ITEMS`; an item's newest row before the moment counts.
-    item_ids : strictly ascending, the rows wanted; an item without labels has an empty row.
-
-    Raises
-    ------
-    InputError
-        No item has tags or a category.
+    item_ids : strictly ascending, the rows wanted; an item without labels has an empty row,
+        and there are no columns where none has any.
     """
     items = items.filter(pc.less(items[c.EVENT_TIMESTAMP], pa.scalar(known_before, TIMESTAMP)))
     items = items.sort_by(c.EVENT_TIMESTAMP)
@@ -43,12 +38,6 @@ def build_labels(items: pa.Table, item_ids: NDArray[Any], *, known_before: datet
             [f"category {category}"] if category else []
         )
         carried[item_id] = [labels.setdefault(name, len(labels)) for name in dict.fromkeys(named)]
-    if not labels:
-        raise InputError.say(
-            "items",
-            "none has tags or a category to compare",
-            hint="import tags, or choose another rule for the sequences",
-        )
     own = [carried.get(item_id, []) for item_id in item_ids]
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in own])])
     columns = np.array([label for one in own for label in one], np.int64)

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 
 from sail_features.encoders.omni.joint import AnyModel
 from sail_features.errors import InputError
+from sail_features.training.behaviour_clusters import CLUSTERS, cluster_by_behaviour
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.evaluation.evaluate import EvaluationTasks, evaluate_embedding
 from sail_features.training.evaluation.pair_recall import ItemPairs, SearchPairs
-from sail_features.training.evaluation.sequence_recall import vanilla_sequences
+from sail_features.training.evaluation.sequence_recall import (
+    filtered_sequences,
+    vanilla_sequences,
+)
 from sail_features.training.recipe import MinedPairs, PairFile, Recipe
 from sail_features.training.sequences import Sequences
 from sail_features.training.sources import HeldOut, Sources
 from sail_features.training.vectors import embed_rows
+
+ITEMS_A_CLUSTER: Final = 20
+"""At least, in the mean: a small catalogue has fewer clusters for the filtered protocol."""
 
 
 def build_measure(recipe: Recipe, sources: Sources) -> Callable[[AnyModel], dict[str, float]]:
     """Return what measures a model: held-out pairs, and each user's next item.
 
     Next items are those from ``trained_until`` to ``as_of``; with no time between the two
-    there are none. Where there are, the neighbours are also held against those of ID
-    embeddings (ALS) of all events before ``as_of``.
+    there are none. They are sought from ten items of the past at random (vanilla), and from
+    the newest ten that are like them (filtered). Where there are next items, the neighbours
+    are also held against those of ID embeddings (ALS) of all events before ``as_of``.
 
     Raises
     ------
@@ -72,5 +81,11 @@ def _hold_out(recipe: Recipe, sources: Sources) -> dict[str, HeldOut]:
 def _next_items(sources: Sources) -> Mapping[str, Sequences]:
     if sources.as_of <= sources.trained_until or not sources.store.manifests("events"):
         return {}
-    found = vanilla_sequences(sources.all_engagements, sources.trained_until)
-    return {"vanilla": found} if len(found) else {}
+    log, since = sources.all_engagements, sources.trained_until
+    vanilla = vanilla_sequences(log, since)
+    if not len(vanilla):
+        return {}
+    count = min(CLUSTERS, max(1, len(sources.inputs) // ITEMS_A_CLUSTER))
+    clusters = cluster_by_behaviour(sources.engagements, sources.inputs, count=count)
+    filtered = filtered_sequences(log, since, clusters, sources.labels)
+    return {"vanilla": vanilla} | ({"filtered": filtered} if len(filtered) else {})

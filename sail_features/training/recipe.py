@@ -12,6 +12,7 @@ from sail_features.config import EncoderConfig, Section, resolve_encoder_paths
 from sail_features.encoders.omni.settings import BehaviourPart, Part
 from sail_features.errors import ConfigError
 from sail_features.training.balancing import BalancingSettings
+from sail_features.training.behaviour_clusters import CLUSTERS
 from sail_features.training.collaborative_ids import IdSettings
 from sail_features.training.pair_objective import LossSettings
 from sail_features.training.settings import TrainSettings
@@ -131,7 +132,7 @@ class NextItem(Section):
     kind: Literal["sequence_to_item"]
     rule: Literal["content", "labels", "consistent", "collaborative"] = "collaborative"
     behaviours: int = Field(default=1, ge=1)
-    clusters: int = Field(default=50, ge=1)
+    clusters: int = Field(default=CLUSTERS, ge=1)
     targets_per_user: int = Field(default=20, ge=1)
     transformer: bool = False
 

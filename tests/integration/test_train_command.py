@@ -130,6 +130,7 @@ def test_a_recipe_trains_an_encoder_that_serves(workspace, capsys):
     assert "i2i alike: recall@10" in said
     assert "q2i searched: recall@10" in said
     assert "sequence vanilla: recall@10" in said
+    assert "sequence filtered: recall@10" in said
     assert "collaborative: Kendall" in said
     saved = read_saved(workspace / "models" / "model")
     assert saved.trained_until == UNTIL
@@ -201,6 +202,13 @@ def test_the_recipe_that_ships_is_a_valid_one():
     recipe = load_recipe(Path(__file__).parents[2] / "train.yaml")
     assert [stage.name for stage in recipe.stages] == ["content", "refined", "sequences", "ids"]
     assert recipe.uses_behaviour()
+
+
+def test_a_rule_of_labels_without_any_is_refused(workspace, capsys):
+    data = RECIPE["data"] | {"next": {"kind": "sequence_to_item", "rule": "labels"}}
+    change(workspace, data=data, stages=RECIPE["stages"][2:])
+    assert run(workspace) == 2
+    assert "none has tags or a category to compare" in capsys.readouterr().err
 
 
 def test_bad_pairs_are_refused_before_training(workspace, capsys):

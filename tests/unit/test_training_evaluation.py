@@ -7,6 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import worlds
+from scipy.sparse import csr_array
 from worlds import at
 
 from sail_features.embeddings import EmbeddingTable, normalise
@@ -148,10 +149,11 @@ def test_vanilla_takes_the_newest_new_item_of_the_test_and_what_lies_before_it()
 
 def test_filtered_keeps_what_shares_a_group_with_the_target():
     rows = [("u", item, at(item)) for item in range(7)] + [("u", 9, at(12))]
-    category = np.array([0, 1, 0, 1, 0, 1, -1, -1, -1, 1])
+    labels = csr_array(np.array([[0, 1, 0, 1, 0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]]).T)
     cluster = np.array([5, -1, -1, -1, -1, -1, -1, -1, -1, 5])
-    found = filtered_sequences(log_of(rows), at(10), [category, cluster])
+    found = filtered_sequences(log_of(rows), at(10), cluster, labels)
     assert found.query[0][:5].tolist() == [0, 1, 3, 5, ABSENT]
+    assert not len(filtered_sequences(log_of(rows), at(10), cluster))
 
 
 def test_sequence_recall_is_that_of_the_mean_and_leaves_the_query_out():

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from sail_features.history import to_us
 from sail_features.training.engagements import Engagements
@@ -49,20 +49,23 @@ def vanilla_sequences(engagements: Engagements, since: datetime, *, seed: int = 
 
 
 def filtered_sequences(
-    engagements: Engagements, since: datetime, groups: Sequence[NDArray[np.int64]]
+    engagements: Engagements,
+    since: datetime,
+    clusters: Ints,
+    labels: csr_array | None = None,
 ) -> Sequences:
-    """Return the same targets with the newest ten items that share a group with them.
+    """Return the same targets with the newest ten items that are like them.
 
     Parameters
     ----------
-    groups : each of shape (items,): content category or collaborative cluster of an item,
-        -1 where it has none. Sharing one of them is enough.
+    clusters : shape (items,), collaborative cluster of each item, -1 where it has none.
+    labels : shape (items, labels), content tags; sharing one, or the cluster, is enough.
     """
 
     def select(past: Past, _: np.random.Generator) -> Ints:
-        alike = np.zeros(len(past.item), bool)
-        for group in groups:
-            alike |= (group[past.item] == group[past.target]) & (group[past.target] >= 0)
+        alike = (clusters[past.item] == clusters[past.target]) & (clusters[past.target] >= 0)
+        if labels is not None:
+            alike |= labels[past.item] @ labels[[past.target]].toarray().ravel() > 0
         return np.flatnonzero(alike)[-LENGTH:]
 
     return build_sequences(engagements, select, seed=0, targets_per_user=1, since_us=to_us(since))
