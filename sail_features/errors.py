@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
+from pydantic_core import ValidationError
+
 MAX_IDS_SHOWN = 5
 
 
@@ -31,6 +33,30 @@ def show(values: Iterable[object]) -> str:
     shown = ", ".join(str(value) for value in listed[:MAX_IDS_SHOWN])
     more = len(listed) - MAX_IDS_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def tell(reason: object) -> str:
+    """Return what is wrong, in words; of settings that fail validation, a line for each.
+
+    Examples
+    --------
+    >>> tell("no such file")
+    'no such file'
+    """
+    if not isinstance(reason, ValidationError):
+        return str(reason)
+    lines = []
+    for problem in reason.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"])) or "as a whole"
+        what, got = problem["msg"].removeprefix("Value error, "), problem["input"]
+        if problem["type"] == "extra_forbidden":
+            what = "no such setting"
+        elif problem["type"] == "union_tag_not_found":
+            what = f"lacks {problem['ctx']['discriminator']}"
+        elif isinstance(got, str | int | float):
+            what = f"{what}, got {got!r}"
+        lines.append(f"\n  {where}: {what}")
+    return "".join(lines)
 
 
 class SailError(Exception):
@@ -59,7 +85,8 @@ class ConfigError(SailError, ValueError):
     @classmethod
     def unreadable(cls, path: object, reason: object) -> Self:
         """Build the error for a file that isn't valid YAML or fails validation."""
-        return cls.say(str(path), f"can't be read: {reason}", hint="correct the file and run again")
+        problem = f"can't be read: {tell(reason)}".replace(": \n", ":\n", 1)
+        return cls.say(str(path), problem, hint="correct it and run again")
 
     @classmethod
     def unknown_choice(cls, where: str, got: object, choices: Sequence[object]) -> Self:

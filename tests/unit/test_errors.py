@@ -6,6 +6,7 @@ import inspect
 import pickle
 
 import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sail_features import errors
 from sail_features.errors import SailError, show
@@ -71,3 +72,24 @@ def test_five_ids_are_shown_and_the_rest_counted():
     assert show(range(5)) == "0, 1, 2, 3, 4"
     assert show(range(6)) == "0, 1, 2, 3, 4 and 1 more"
     assert show([]) == ""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    size: int
+    deep: dict[str, int] = {}
+
+
+def test_each_wrong_setting_is_told_in_a_line_of_its_own():
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate({"size": "large", "deep": {"a": []}, "colour": 3})
+    said = str(errors.ConfigError.unreadable("sail.yaml", raised.value))
+    assert said.splitlines() == [
+        "sail.yaml: can't be read:",
+        "  size: Input should be a valid integer, unable to parse string as an integer, "
+        "got 'large'",
+        "  deep.a: Input should be a valid integer",
+        "  colour: no such setting",
+        "Hint: correct it and run again",
+    ]

@@ -249,4 +249,4 @@ def from_preset(name: str, **changes: Any) -> OmniSettings:
     try:
         return OmniSettings.model_validate({**PRESETS[name].model_dump(), **changes})
     except ValidationError as error:
-        raise ConfigError.say("model", str(error), hint="correct the model's settings") from error
+        raise ConfigError.unreadable("model.settings", error) from error
