@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -67,7 +67,7 @@ def train(
             sources = _open_sources(asked, settings, as_of, trained_until, console, dry_run)
         if sources is None:
             return
-        measure = build_measure(asked, sources) if evaluate else None
+        measure = build_measure(asked, sources, _sayer(console)) if evaluate else None
         if dry_run:
             _check_all(asked, sources, console)
             return
@@ -142,9 +142,7 @@ def _open_sources(
     )
     from sail_features.training.words import Words
 
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
+    say = _sayer(console)
     store = TableStore(settings.tables)
     until = resolve_as_of(as_of, store)
     trained = parse_as_of(trained_until) if trained_until else until
@@ -170,6 +168,13 @@ def _open_sources(
     return Sources(store, tables, encoder, trained, until, recipe.seed, words)
 
 
+def _sayer(console: Console) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
 def _check_times(trained: datetime, until: datetime) -> None:
     if trained > until:
         raise ConfigError.say(
@@ -181,18 +186,12 @@ def _check_times(trained: datetime, until: datetime) -> None:
 
 def _check_all(recipe: Recipe, sources: Sources, console: Console) -> None:
     """Build the model and every data set, and say how large they are."""
-    from sail_features.training.data_sets import build_objective
-    from sail_features.training.stages import build_model, check_parts
+    from sail_features.training.stages import build_model, check_stages
 
     model = build_model(recipe.model, sources, recipe.seed)
-    check_parts(model, recipe.stages)
     total = model.count_parameters()["total"]
     lines = [f"would train {total:,} parameters on {len(sources.inputs):,} items"]
-    for stage in recipe.stages:
-        built = [
-            build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
-            for name in stage.data
-        ]
+    for stage, built in zip(recipe.stages, check_stages(recipe, sources, model), strict=True):
         sizes = ", ".join(f"{one.name} {one.size:,}" for one in built)
         lines.append(f"stage {stage.name}: {stage.train.steps:,} steps on {sizes}")
     for line in lines:

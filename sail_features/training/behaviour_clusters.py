@@ -7,20 +7,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sail_features.embeddings import EmbeddingTable
 from sail_features.encoders.omni.inputs import ItemInputs
-from sail_features.training.collaborative_ids import IdSettings, train_ids
-from sail_features.training.engagements import Engagements
 
 CLUSTERS: Final = 50
 
 
 def cluster_by_behaviour(
-    engagements: Engagements, inputs: ItemInputs, *, count: int = CLUSTERS, seed: int = 0
+    ids: EmbeddingTable, inputs: ItemInputs, *, count: int = CLUSTERS, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Return the k-means cluster of each item's collaborative ID, -1 where it has none.
+    """Return the k-means cluster of each item by its collaborative ID, -1 where it has none.
 
     Parameters
     ----------
+    ids : from `collaborative_ids.train_ids`.
     count : of clusters; of fewer items each is one.
 
     Returns
@@ -29,9 +29,8 @@ def cluster_by_behaviour(
     """
     from sklearn.cluster import KMeans
 
-    table = train_ids(engagements, IdSettings(seed=seed))
-    kmeans = KMeans(min(count, len(table)), n_init=1, random_state=seed)
-    found = kmeans.fit_predict(table.take(np.arange(len(table))))
+    kmeans = KMeans(min(count, len(ids)), n_init=1, random_state=seed)
+    found = kmeans.fit_predict(ids.take(np.arange(len(ids))))
     clusters = np.full(len(inputs), -1, np.int64)
-    clusters[inputs.rows_of(table.ids)] = found
+    clusters[inputs.rows_of(ids.ids)] = found
     return clusters

@@ -11,7 +11,7 @@ from sail_features.encoders.omni.joint import AnyModel, part_model
 from sail_features.encoders.omni.settings import Part
 from sail_features.errors import InputError
 from sail_features.training.behaviour_clusters import cluster_by_behaviour
-from sail_features.training.collaborative_ids import train_ids
+from sail_features.training.collaborative_ids import IdSettings
 from sail_features.training.id_to_item import IdToItem
 from sail_features.training.objective import Objective
 from sail_features.training.pair_objective import LossSettings, PairObjective
@@ -69,7 +69,7 @@ def build_objective(
         auxiliary = beside and build_objective(beside, recipes, sources, model, losses, part)
         objective = IdToItem(
             sources.inputs,
-            [train_ids(sources.engagements, teacher) for teacher in data.teachers],
+            [sources.collaborative_ids(teacher) for teacher in data.teachers],
             hidden=trained.hidden,
             trained_until=sources.trained_until,
             auxiliary=auxiliary or None,
@@ -83,12 +83,15 @@ def build_objective(
 
 
 def build_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sources) -> PairDataset:
-    """Return the pairs of one data set."""
-    if isinstance(data, PairFile):
-        return sources.read_pairs(name, data)
-    if isinstance(data, MinedPairs):
-        return sources.mined_pairs(name, data)
-    return sources.own_parts(name, data)
+    """Return the pairs of one data set, read once for all stages."""
+    if name not in sources.pairs:
+        if isinstance(data, PairFile):
+            sources.pairs[name] = sources.read_pairs(name, data)
+        elif isinstance(data, MinedPairs):
+            sources.pairs[name] = sources.mined_pairs(name, data)
+        else:
+            sources.pairs[name] = sources.own_parts(name, data)
+    return sources.pairs[name]
 
 
 def _build_next_item(
@@ -111,9 +114,8 @@ def _choose_rule(data: NextItem, sources: Sources, model: AnyModel) -> Select:
         return select_by_content(vectors, behaviours=data.behaviours)
     if data.rule == "labels":
         return select_by_labels(_need_labels(sources))
-    clusters = cluster_by_behaviour(
-        sources.engagements, sources.inputs, count=data.clusters, seed=sources.seed
-    )
+    ids = sources.collaborative_ids(IdSettings(seed=sources.seed))
+    clusters = cluster_by_behaviour(ids, sources.inputs, count=data.clusters, seed=sources.seed)
     if data.rule == "consistent":
         return select_consistent(clusters, behaviours=data.behaviours)
     return select_spread(clusters)

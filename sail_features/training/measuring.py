@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,9 @@ ITEMS_A_CLUSTER: Final = 20
 """At least, in the mean: a small catalogue has fewer clusters for the filtered protocol."""
 
 
-def build_measure(recipe: Recipe, sources: Sources) -> Callable[[AnyModel], dict[str, float]]:
+def build_measure(
+    recipe: Recipe, sources: Sources, say: Callable[[str], None] = lambda _: None
+) -> Callable[[AnyModel], dict[str, float]]:
     """Return what measures a model: held-out pairs, and each user's next item.
 
     Next items are those from ``trained_until`` to ``as_of``; with no time between the two
@@ -34,20 +36,33 @@ def build_measure(recipe: Recipe, sources: Sources) -> Callable[[AnyModel], dict
     the newest ten that are like them (filtered). Where there are next items, the neighbours
     are also held against those of ID embeddings (ALS) of all events before ``as_of``.
 
+    Parameters
+    ----------
+    say : is told what can't be measured, and why.
+
     Raises
     ------
     InputError
         The recipe holds no pairs out, and there are no later events.
     """
     held_out = _hold_out(recipe, sources)
-    sequences = _next_items(sources)
+    sequences: dict[str, Sequences] = {}
+    collaborative = None
+    if sources.as_of > sources.trained_until and sources.store.manifests("events"):
+        found = vanilla_sequences(sources.all_engagements, sources.trained_until)
+        sequences = {"vanilla": found} if len(found) else {}
     if not held_out and not sequences:
         raise InputError.say(
             "--evaluate",
             "there is nothing to measure: no pairs are held out, no events follow --trained-until",
             hint="set `holdout:` of a data set of pairs, or give an earlier --trained-until",
         )
-    collaborative = train_ids(sources.all_engagements, IdSettings()) if sequences else None
+    if sequences:
+        try:
+            sequences |= _filtered(sources)
+            collaborative = train_ids(sources.all_engagements, IdSettings())
+        except InputError as error:
+            say(f"not measured: next items by the filtered protocol, collaborative ranks: {error}")
     items = {
         name: ItemPairs(pairs.query, pairs.target)
         for name, pairs in held_out.items()
@@ -78,14 +93,10 @@ def _hold_out(recipe: Recipe, sources: Sources) -> dict[str, HeldOut]:
     return found
 
 
-def _next_items(sources: Sources) -> Mapping[str, Sequences]:
-    if sources.as_of <= sources.trained_until or not sources.store.manifests("events"):
-        return {}
-    log, since = sources.all_engagements, sources.trained_until
-    vanilla = vanilla_sequences(log, since)
-    if not len(vanilla):
-        return {}
+def _filtered(sources: Sources) -> dict[str, Sequences]:
     count = min(CLUSTERS, max(1, len(sources.inputs) // ITEMS_A_CLUSTER))
-    clusters = cluster_by_behaviour(sources.engagements, sources.inputs, count=count)
-    filtered = filtered_sequences(log, since, clusters, sources.labels)
-    return {"vanilla": vanilla} | ({"filtered": filtered} if len(filtered) else {})
+    ids = sources.collaborative_ids(IdSettings())
+    clusters = cluster_by_behaviour(ids, sources.inputs, count=count)
+    since = sources.trained_until
+    found = filtered_sequences(sources.all_engagements, since, clusters, sources.labels)
+    return {"filtered": found} if len(found) else {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sail_features import columns as c
+from sail_features.embeddings import EmbeddingTable
 from sail_features.encoders.omni.inputs import ItemInputs, TowerTable
 from sail_features.encoders.omni.settings import TEXT
 from sail_features.encoders.pipeline import encode_or_raise
@@ -23,6 +24,7 @@ from sail_features.errors import InputError
 from sail_features.history import ids_of
 from sail_features.manifest import sha256_of, sha256_of_file
 from sail_features.tables import TableStore
+from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.item_labels import build_labels
 from sail_features.training.pairs import PairDataset
@@ -85,6 +87,22 @@ class Sources:
         """What users did before ``as_of``: for measuring alone."""
         events = self.store.read("events", self.as_of)
         return select_engagements(events, self.inputs.item_ids, trained_until=self.as_of)
+
+    def collaborative_ids(self, settings: IdSettings) -> EmbeddingTable:
+        """Return ID embeddings of what users did before ``trained_until``, trained once."""
+        if settings not in self._ids:
+            self._ids[settings] = train_ids(self.engagements, settings)
+        return self._ids[settings]
+
+    @cached_property
+    def _ids(self) -> dict[IdSettings, EmbeddingTable]:
+        """What `collaborative_ids` has trained."""
+        return {}
+
+    @cached_property
+    def pairs(self) -> dict[str, PairDataset]:
+        """The data sets of pairs that were read already, by name."""
+        return {}
 
     @cached_property
     def labels(self) -> csr_array:

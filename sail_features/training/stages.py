@@ -19,16 +19,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from sail_features.encoders.omni.folder import load_omni, read_saved, save_omni
+from sail_features.encoders.omni.folder import WEIGHTS, load_omni, read_saved, save_omni
 from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni, part_model
 from sail_features.encoders.omni.model import OmniModel
 from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings, Tower, from_preset
-from sail_features.errors import ModelError
-from sail_features.manifest import sha256_of
+from sail_features.errors import ConfigError, ModelError
+from sail_features.manifest import sha256_of, sha256_of_file
 from sail_features.training.balancing import balance, collect_views
 from sail_features.training.data_sets import build_objective, build_pairs
 from sail_features.training.distributed import rank
 from sail_features.training.loop import StepReport, TrainReport, train
+from sail_features.training.objective import Objective
 from sail_features.training.recipe import ModelRecipe, Recipe, StageRecipe
 from sail_features.training.sources import Sources
 
@@ -72,14 +73,21 @@ def run_stages(
     Raises
     ------
     ConfigError, ModelError, InputError
-        What the recipe asks for can't be had; before the stage in question begins.
+        What the recipe asks for can't be had, or the model to start from has seen what
+        happened after ``trained_until``; before the first stage begins.
     TrainingError
         See `loop.train`.
     """
     model = build_model(recipe.model, sources, recipe.seed).to(device)
-    check_parts(model, recipe.stages)
-    until = sources.trained_until if recipe.uses_behaviour() else _start(recipe.model)
-    digest = sha256_of([recipe.model.model_dump(mode="json"), recipe.seed, _inputs(sources)])
+    check_stages(recipe, sources, model)
+    start = recipe.model.start_from and read_saved(recipe.model.start_from)
+    seen = start.trained_until if start else None
+    _check_start(seen, sources)
+    until = sources.trained_until if recipe.uses_behaviour() else seen
+    begun_with = sha256_of_file(start.folder / WEIGHTS) if start else None
+    digest = sha256_of(
+        [recipe.model.model_dump(mode="json"), recipe.seed, _inputs(sources), begun_with]
+    )
     reports = []
     if measure is not None:
         nothing = TrainReport(0, 0, 0.0, {})
@@ -96,23 +104,35 @@ def run_stages(
     return reports
 
 
-def check_parts(model: AnyModel, stages: Sequence[StageRecipe]) -> None:
-    """Refuse stages of parts that the model lacks, and a new part that no stage trains.
+def check_stages(recipe: Recipe, sources: Sources, model: AnyModel) -> list[list[Objective]]:
+    """Build the objectives of all stages, so that what is wrong shows before the first begins.
 
     Raises
     ------
     ModelError
-        Names what is missing.
+        A stage trains a part that the model lacks, or none trains a part that is new.
+    InputError, ConfigError
+        What a stage trains on can't be had.
     """
-    for stage in stages:
-        part_model(model, stage.part)
-    trains_both = any(stage.part == "behaviour" for stage in stages)
+    trains_both = any(stage.part == "behaviour" for stage in recipe.stages)
     if isinstance(model, JointModel) and not model.share and not trains_both:
         raise ModelError.say(
             "model.settings.behaviour",
             "no stage trains the behaviour part",
             hint="give a stage `part: behaviour`, or leave model.settings.behaviour out",
         )
+    for name in {name for stage in recipe.stages for name in stage.balance_against}:
+        build_pairs(name, recipe.data[name], sources)  # type: ignore[arg-type]
+    return [_build_all(stage, recipe, sources, model) for stage in recipe.stages]
+
+
+def _build_all(
+    stage: StageRecipe, recipe: Recipe, sources: Sources, model: AnyModel
+) -> list[Objective]:
+    return [
+        build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
+        for name in stage.data
+    ]
 
 
 def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> AnyModel:
@@ -136,6 +156,13 @@ def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> AnyModel:
                 f"{', '.join(bound.towers)}",
                 hint="give the towers that it was trained with",
             )
+        for name, tower in recipe.towers.items():
+            if tower.reads != model.settings.towers[name].reads:
+                raise ModelError.say(
+                    f"model {recipe.start_from}, {name} tower",
+                    f"reads {model.settings.towers[name].reads}, the recipe's {tower.reads}",
+                    hint="give the towers that it was trained with",
+                )
     else:
         model = build_omni(_settings(recipe, sources))
     model.recompute(recipe.recompute)
@@ -177,14 +204,18 @@ def _run_stage(
 ) -> StageReport:
     trained = part_model(model, stage.part)
     weights = _weigh(stage, recipe, sources, trained)
-    objectives = [
-        build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
-        for name in weights
-    ]
+    # What objectives draw for themselves mustn't depend on which stages ran in this process.
+    torch.manual_seed(int(np.random.default_rng([recipe.seed, stage.train.seed]).integers(2**62)))
+    objectives = _build_all(stage, recipe, sources, model)
     described = stage.model_dump(mode="json")
     with watch(stage.name, described) as on_step:
         report = train(
-            trained, objectives, list(weights.values()), stage.train, folder, on_step=on_step
+            trained,
+            objectives,
+            [weights[name] for name in stage.data],
+            stage.train,
+            folder,
+            on_step=on_step,
         )
     if isinstance(model, JointModel) and stage.part == "behaviour":
         model.join()
@@ -256,11 +287,14 @@ def _digest(before: str, stage: StageRecipe, recipe: Recipe, sources: Sources) -
     return sha256_of([before, shaping, data, sources.trained_until.isoformat()])
 
 
-def _start(recipe: ModelRecipe) -> datetime | None:
-    """Return until when the model to start from has seen interactions."""
-    if recipe.start_from is None:
-        return None
-    return read_saved(recipe.start_from).trained_until
+def _check_start(seen: datetime | None, sources: Sources) -> None:
+    """Refuse a model that has seen more than what is trained now may."""
+    if seen is not None and seen > sources.trained_until:
+        raise ConfigError.say(
+            "model.start_from",
+            f"was trained until {seen}, after --trained-until {sources.trained_until}",
+            hint="give a --trained-until that isn't earlier, or start from an earlier model",
+        )
 
 
 def _save(model: AnyModel, folder: Path, until: datetime | None, lineage: dict[str, Any]) -> None:

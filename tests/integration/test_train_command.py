@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,29 @@ def test_run_again_it_reads_what_is_finished_and_trains_what_has_changed(workspa
     assert weights_of(workspace) != weights
 
 
+def test_a_stage_begins_alike_whether_those_before_it_ran_or_were_read(workspace):
+    data = RECIPE["data"] | {"next": RECIPE["data"]["next"] | {"transformer": True}}
+    change(workspace, data=data)
+    run(workspace)
+    weights = weights_of(workspace)
+    shutil.rmtree(workspace / "models" / stages_of(workspace)[2])
+    run(workspace)
+    assert weights_of(workspace) == weights
+
+
+def test_what_a_later_stage_lacks_is_told_before_the_first_begins(workspace, capsys):
+    unknown = pa.table({"query_item_id": ["i00", "who"], "target_item_id": ["i01", "i02"]})
+    pq.write_table(unknown, workspace / "later.parquet")
+    data = RECIPE["data"] | {"later": {"kind": "pairs", "file": "later.parquet"}}
+    stage = {"name": "later", "data": {"later": 1}, "train": STEPS}
+    change(workspace, data=data, stages=[*RECIPE["stages"], stage])
+    assert run(workspace) == 2
+    assert "pairs name 1 items that have no inputs: who" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not stages_of(workspace)
+
+
 @pytest.mark.slow
 def test_events_after_trained_until_change_no_weight(workspace):
     run(workspace)
@@ -282,6 +306,10 @@ def test_a_saved_model_gets_a_behaviour_part(workspace, capsys):
            stages=[sequence_stage()])  # fmt: skip
     assert run(workspace) == 2
     assert "has a behaviour part already" in capsys.readouterr().err
+    files = ["--trained-until", at(10).isoformat(), "--out", str(workspace / "earlier")]
+    change(workspace, model=start | {"settings": JOINT}, stages=[sequence_stage()])
+    assert run(workspace, *files) == 2
+    assert f"was trained until {UNTIL}" in capsys.readouterr().err
     change(workspace, model=start | {"settings": {"hidden": 8}}, stages=[sequence_stage()])
     assert run(workspace) == 2
     assert "has its settings already" in capsys.readouterr().err
