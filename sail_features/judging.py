@@ -52,6 +52,7 @@ def run_experiment(
     *,
     notes: Sequence[str],
     ablate: bool = False,
+    folder: Path | None = None,
 ) -> Outcome:
     """Join all arms through Feast, judge them, and write report, summary and MLflow run.
 
@@ -61,6 +62,7 @@ def run_experiment(
     meter : times the steps; those it already holds enter the report.
     notes : sentences for the report, such as how impressions were sampled.
     ablate : also leave out, and add alone, the columns of each match feature.
+    folder : where report, summary and scores go; None takes the workspace.
 
     Raises
     ------
@@ -74,7 +76,9 @@ def run_experiment(
         costs = price_groups(store, list(groups or {}))
         evaluation = evaluate(joined, experiment, noise=noise, groups=groups, costs=costs)
         step.say(_count(experiment))
-    return _write(evaluation, experiment, config.workspace, tracking_uri(config), meter, notes)
+    folder = folder or config.workspace
+    folder.mkdir(parents=True, exist_ok=True)
+    return _write(evaluation, experiment, folder, tracking_uri(config), meter, notes)
 
 
 def run_experiment_file(path: Path, meter: StepMeter) -> Outcome:

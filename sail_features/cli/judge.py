@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sail_features.cli.options import ConfigPath, RepoPath, load_settings
 from sail_features.config import SailConfig
+from sail_features.errors import ConfigError
 from sail_features.tables import TableStore
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -29,6 +30,10 @@ def eval_(
         bool,
         typer.Option("--ablate", help="Tell what each match feature is worth: 2 more fits each."),
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where report, summary and scores go; default: the workspace."),
+    ] = None,
     config: ConfigPath = None,
 ) -> None:
     """Join all arms through Feast, train the rankers and judge the lift.
@@ -37,6 +42,10 @@ def eval_(
     """
     if context.invoked_subcommand:
         return
+    if experiment is not None and out is not None:
+        raise ConfigError.say(
+            "--out", "an experiment.yaml has its own", hint="set `output:` in the file"
+        )
     if experiment is not None and _run_study(experiment):
         return
     loaded = None if experiment else _load_judged(config)
@@ -51,7 +60,13 @@ def eval_(
         settings, store = loaded
         notes = list(store.latest("impressions").notes)
         outcome = run_experiment(
-            store, feature_repo, settings, StepMeter(console), notes=notes, ablate=ablate
+            store,
+            feature_repo,
+            settings,
+            StepMeter(console),
+            notes=notes,
+            ablate=ablate,
+            folder=out,
         )
     print_summary(outcome.summary, console)
     console.print(f"report: {outcome.report}", markup=False, soft_wrap=True)

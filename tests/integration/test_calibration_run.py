@@ -110,10 +110,12 @@ def test_other_columns_are_joined_anew_and_a_report_in_markdown_lies_beside_the_
     )
     by_session = config.eval.model_copy(update={"cluster_by": "session_id"})
     run(judging.run_experiment, store, config, notes=[])
-    found = run(
-        judging.run_experiment, store, config.model_copy(update={"eval": by_session}), notes=[]
-    )
+    own = tmp_path / "by" / "session"
+    changed = config.model_copy(update={"eval": by_session})
+    found = run(judging.run_experiment, store, changed, notes=[], folder=own)
     assert store.joins == 2
+    assert found.report.parent == own
+    assert json.loads((own / "summary.json").read_text())["outcome"] == found.summary["outcome"]
     assert len(list((tmp_path / "joined").iterdir())) == 1
     assert f"**{found.summary['outcome']}**" in found.report.with_suffix(".md").read_text()
 

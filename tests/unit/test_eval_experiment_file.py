@@ -98,6 +98,13 @@ def test_costs_of_no_group_are_refused_before_any_fit(folder, capsys):
     assert "costs of 'contrst'" in " ".join(capsys.readouterr().err.split())
 
 
+def test_an_experiment_has_its_own_folder(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", "--experiment", str(write(folder)), "--out", str(folder / "other")])
+    assert stopped.value.code == 2
+    assert "set `output:` in the file" in capsys.readouterr().err
+
+
 def test_ids_times_and_labels_never_match_a_pattern(folder):
     _, _, experiment = load(folder, arms={**SPEC["arms"], "treatment": {"add": ["*"]}})
     assert not {"label", "item_id", "user_id", "request_id"} & set(experiment.arms[1].columns)
