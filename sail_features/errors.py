@@ -11,7 +11,7 @@ or input (nothing long was started), 75 failed for a passing reason: try again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 from pydantic_core import ValidationError
@@ -45,18 +45,25 @@ def tell(reason: object) -> str:
     """
     if not isinstance(reason, ValidationError):
         return str(reason)
-    lines = []
-    for problem in reason.errors(include_url=False):
-        where = ".".join(map(str, problem["loc"])) or "as a whole"
+    return "".join(f"\n  {where or 'as a whole'}: {what}" for where, what in _problems(reason))
+
+
+def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield each setting that is wrong, and what is; those of a validator's own checks, too."""
+    for problem in error.errors(include_url=False):
+        where = ".".join(map(str, problem["loc"]))
         what, got = problem["msg"].removeprefix("Value error, "), problem["input"]
+        inner = problem.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            yield from ((f"{where}.{deeper}".strip("."), why) for deeper, why in _problems(inner))
+            continue
         if problem["type"] == "extra_forbidden":
             what = "no such setting"
         elif problem["type"] == "union_tag_not_found":
             what = f"lacks {problem['ctx']['discriminator']}"
         elif isinstance(got, str | int | float):
             what = f"{what}, got {got!r}"
-        lines.append(f"\n  {where}: {what}")
-    return "".join(lines)
+        yield where, what
 
 
 class SailError(Exception):

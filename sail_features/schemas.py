@@ -59,6 +59,12 @@ NUMBER: Final = Kind("a number", _is_number, pa.float32())
 WHOLE: Final = Kind("a whole number", pa.types.is_integer, pa.int32())
 BYTES: Final = Kind("binary", pa.types.is_binary, pa.binary())
 STRINGS: Final = Kind("a list of strings", _is_list_of(_is_text), pa.list_(pa.string()))
+FILES: Final = Kind(
+    "a string or a list of strings",
+    lambda kind: _is_text(kind) or _is_list_of(_is_text)(kind),
+    pa.string(),
+)
+"""A path, or several of one item, such as a video's frames."""
 IDS: Final = Kind("a list of ids", _is_list_of(_is_id), pa.list_(pa.string()))
 TIMES_US: Final = Kind(
     "a list of 64-bit integers", _is_list_of(pa.types.is_int64), pa.list_(pa.int64())
@@ -111,8 +117,8 @@ ITEMS: Final = TableSchema(
         Column(c.CATEGORY, STRING, optional=True, nullable=True),
         Column(c.PRICE, NUMBER, optional=True, nullable=True),
         Column(c.TAGS, STRINGS, optional=True, nullable=True),
-        Column(c.IMAGE_PATH, STRING, optional=True, nullable=True),
-        Column(c.AUDIO_PATH, STRING, optional=True, nullable=True),
+        Column(c.IMAGE_PATH, FILES, optional=True, nullable=True),
+        Column(c.AUDIO_PATH, FILES, optional=True, nullable=True),
     ),
 )
 
@@ -387,4 +393,5 @@ def _target_type(column: Column, kind: pa.DataType) -> pa.DataType:
     if column.kind in (ID, IDS):
         value = kind if column.kind is ID else kind.value_type
         return written_type(column, pa.int64() if value == pa.int64() else pa.string())
-    return column.kind.written_as
+    several = column.kind is FILES and not (_is_text(kind) or pa.types.is_null(kind))
+    return STRINGS.written_as if several else column.kind.written_as

@@ -51,7 +51,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "user_interest": "interests",
     "user_cluster": "clusters",
     "item_pair": "pairs",
-    "search_pair": "pairs (of events with a search_query)",
+    "search_pair": "pairs",
     "user_item_baseline": "baseline",
     "user_item_match": "match",
     "user_item_match_placebo": "match --placebo-seed 0",
@@ -61,8 +61,8 @@ MADE_BY: Final[Mapping[str, str]] = {
 }
 
 
-def parse_as_of(text: str) -> datetime:
-    """Read a date or an ISO time as a moment in UTC.
+def parse_as_of(text: str, where: str = "as_of") -> datetime:
+    """Read a date or an ISO time as a moment in UTC; ``where`` it stood is for the message.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def parse_as_of(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise InputError.say(
-            "as_of", f"{text!r} is no date", hint="write it like 2026-03-31 or 2026-03-31T06:00Z"
+            where, f"{text!r} is no date", hint="write it like 2026-03-31 or 2026-03-31T06:00Z"
         ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 

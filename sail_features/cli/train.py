@@ -61,6 +61,7 @@ def train(
 
     settings = load_settings(config)
     asked = _with_towers(load_recipe(recipe), settings)
+    folder = _open_folder(out or settings.workspace / "models", dry_run)
     with process_group():
         console = Console(quiet=rank() > 0)
         with main_first():
@@ -71,7 +72,6 @@ def train(
         if dry_run:
             _check_all(asked, sources, console)
             return
-        folder = out or settings.workspace / "models"
         database = settings.workspace / "mlflow.db" if track and rank() == 0 else None
         device, why = _choose_device()
         console.print(f"training on {device}: {why}", markup=False, highlight=False)
@@ -133,9 +133,10 @@ def _open_sources(
     """Return all that training reads; None where a dry run would have to encode items first."""
     from sail_features.encoders.catalogue import build_encoder
     from sail_features.training.sources import Sources
-    from sail_features.training.stages import settings_of
+    from sail_features.training.stages import check_model, settings_of
     from sail_features.training.tower_vectors import (
         Known,
+        check_tower,
         find_tower_vectors,
         read_tower_vectors,
         read_words,
@@ -145,9 +146,12 @@ def _open_sources(
     say = _sayer(console)
     store = TableStore(settings.tables)
     until = resolve_as_of(as_of, store)
-    trained = parse_as_of(trained_until) if trained_until else until
+    trained = parse_as_of(trained_until, "--trained-until") if trained_until else until
     _check_times(trained, until)
     known = Known(until, trained)
+    for name, tower in recipe.model.towers.items():
+        check_tower(name, tower)
+    check_model(recipe.model)
     if dry_run:
         towers = recipe.model.towers.items()
         missing = [name for name, tower in towers if not find_tower_vectors(store, tower, known)]
@@ -166,6 +170,18 @@ def _open_sources(
         ids, texts = read_words(store, recipe.model.text_fields, known)
         words = Words(ids, texts, model, recipe.model.start_from)
     return Sources(store, tables, encoder, trained, until, recipe.seed, words)
+
+
+def _open_folder(folder: Path, dry_run: bool) -> Path:
+    """Return where models go; it is made now, so that no training fails for it later."""
+    try:
+        if not dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError.say(
+            "--out", f"{folder} can't be made: {error}", hint="give a folder that can be written to"
+        ) from error
+    return folder
 
 
 def _sayer(console: Console) -> Callable[[str], None]:

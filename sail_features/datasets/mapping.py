@@ -75,7 +75,8 @@ class ItemColumns(ColumnNames):
 
     ``event_timestamp``: when the content became known; items without one get the
     start of the log. ``text``: columns joined, in this order, to one text. ``tags``:
-    a list, or text divided by ``|``. Paths are relative to the item file.
+    a list, or text divided by ``|``. Paths are relative to the item file; a list of them
+    is several files of one item, such as a video's frames.
     """
 
     required: ClassVar[tuple[str, ...]] = (c.ITEM_ID,)

@@ -53,6 +53,12 @@ def look_up(column: pa.ChunkedArray, values: Mapping[str, float | str]) -> pa.Ch
 
 
 def resolve_paths(paths: pa.ChunkedArray, folder: Path) -> pa.ChunkedArray:
-    """Return paths that open from anywhere; null stays null."""
-    resolved = [None if path is None else str(folder / path) for path in paths.to_pylist()]
-    return pa.chunked_array([pa.array(resolved, pa.string())])
+    """Return paths, or lists of them, that open from anywhere; null stays null."""
+
+    def resolve(path: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(path, list):
+            return [str(folder / one) for one in path if one is not None]
+        return None if path is None else str(folder / path)
+
+    kind = pa.string() if not pa.types.is_nested(paths.type) else pa.list_(pa.string())
+    return pa.chunked_array([pa.array([resolve(path) for path in paths.to_pylist()], kind)])

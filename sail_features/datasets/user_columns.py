@@ -136,6 +136,12 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string())
 
 
+def _as_files(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return paths as text; lists of them stay lists."""
+    several = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    return column.cast(pa.list_(pa.string()) if several else pa.string())
+
+
 def _as_tags(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return pc.split_pattern_regex(column, _TAG_BREAK)
@@ -147,6 +153,8 @@ _CONVERTERS: Final[Mapping[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]]] =
     c.ITEM_ID: _as_id,
     c.REQUEST_ID: _as_id,
     c.PRICE: _as_number,
+    c.IMAGE_PATH: _as_files,
+    c.AUDIO_PATH: _as_files,
     c.WEIGHT: _as_number,
     c.PROPENSITY: _as_number,
     c.LABEL: _as_whole,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from scipy.sparse import csr_array
 
 from sail_features.encoders.omni.joint import AnyModel, part_model
+from sail_features.encoders.omni.model import OmniModel
 from sail_features.encoders.omni.settings import Part
 from sail_features.errors import InputError
 from sail_features.training.behaviour_clusters import cluster_by_behaviour
@@ -62,14 +62,16 @@ def build_objective(
         The model has no such part.
     """
     data, trained = recipes[name], part_model(model, part).settings
+    read = sources if part == "content" else sources.of_towers
     if isinstance(data, NextItem):
-        objective: Objective = _build_next_item(data, sources, model, trained.hidden)
+        rule = _choose_rule(data, read, sources, part_model(model, "content"))
+        objective: Objective = _build_next_item(data, read, rule, trained.hidden)
     elif isinstance(data, ItemIds):
         beside = data.auxiliary
         auxiliary = beside and build_objective(beside, recipes, sources, model, losses, part)
         objective = IdToItem(
-            sources.inputs,
-            [sources.collaborative_ids(teacher) for teacher in data.teachers],
+            read.inputs,
+            [read.collaborative_ids(teacher) for teacher in data.teachers],
             hidden=trained.hidden,
             trained_until=sources.trained_until,
             auxiliary=auxiliary or None,
@@ -77,7 +79,7 @@ def build_objective(
             form=data.form,
         )
     else:
-        return PairObjective(build_pairs(name, data, sources), trained, losses)
+        return PairObjective(build_pairs(name, data, read), trained, losses)
     objective.name = name
     return objective
 
@@ -94,23 +96,24 @@ def build_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sour
     return sources.pairs[name]
 
 
-def _build_next_item(
-    data: NextItem, sources: Sources, model: AnyModel, hidden: int
-) -> SequenceToItem:
+def _build_next_item(data: NextItem, sources: Sources, rule: Select, hidden: int) -> SequenceToItem:
     sequences = build_sequences(
-        sources.engagements,
-        _choose_rule(data, sources, model),
-        seed=sources.seed,
-        targets_per_user=data.targets_per_user,
+        sources.engagements, rule, seed=sources.seed, targets_per_user=data.targets_per_user
     )
     encoder = SequenceTransformer(hidden) if data.transformer else None
     return SequenceToItem(sources.inputs, sequences, encoder)
 
 
-def _choose_rule(data: NextItem, sources: Sources, model: AnyModel) -> Select:
+def _choose_rule(data: NextItem, sources: Sources, whole: Sources, content: OmniModel) -> Select:
+    """Return the rule of the sequences.
+
+    Parameters
+    ----------
+    sources, whole : what the stage reads, and what there is: the content's model reads all.
+    """
     if data.rule == "content":
-        every = np.arange(len(sources.inputs))
-        vectors = embed_rows(part_model(model, "content"), sources.inputs, every)
+        rows = whole.inputs.rows_of(sources.inputs.item_ids)
+        vectors = embed_rows(content, whole.inputs, rows)
         return select_by_content(vectors, behaviours=data.behaviours)
     if data.rule == "labels":
         return select_by_labels(_need_labels(sources))

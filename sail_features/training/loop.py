@@ -95,6 +95,12 @@ def train(
         A loss or gradient that isn't finite; the batch lies in ``failed_step``.
     """
     shares = _check(objectives, weights)
+    if settings.batch_size % world_size():
+        raise ConfigError.say(
+            "train",
+            f"batch_size is {settings.batch_size}, which {world_size()} processes can't share",
+            hint="give a multiple of the processes",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(model, objectives, shares, settings, folder)
     begun = time.monotonic()

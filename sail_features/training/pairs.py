@@ -147,8 +147,9 @@ class PairDataset:
                 hint="encode these items first, or drop their pairs with on_missing='drop'",
             )
         if on_missing == "drop":
-            for label, side in (("query", query), ("target", target)):
-                _check_modalities(f"data set {name!r}, {label}", side, ())
+            for place, side in enumerate((query, target)):
+                where = f"data set {name!r}, {('query', 'target')[place]}"
+                _check_modalities(where, side, [pattern[place] for pattern in patterns])
             known[known] = _valid(query.take(known), target.take(known), patterns).any(axis=1)
         kept = None if grades is None else grades[known]
         return cls(name, query.take(known), target.take(known), kept, tuple(patterns))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sail_features.config import EncoderConfig, Section, resolve_encoder_paths
-from sail_features.encoders.omni.settings import BehaviourPart, Part
+from sail_features.encoders.omni.settings import PRESETS, BehaviourPart, OmniSettings, Part
 from sail_features.errors import ConfigError
 from sail_features.training.balancing import BalancingSettings
 from sail_features.training.behaviour_clusters import CLUSTERS
@@ -19,6 +19,7 @@ from sail_features.training.settings import TrainSettings
 
 Modality = Literal["audio", "vision", "text"]
 Task = Literal["i2i", "q2i", "cls"]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TowerRecipe(EncoderConfig):
@@ -58,13 +59,32 @@ class ModelRecipe(Section):
     recompute: bool = False
     """Gradient checkpointing inside the trunk: less memory, a third more time."""
 
+    @field_validator("preset")
+    @classmethod
+    def _check_preset(cls, preset: str) -> str:
+        if preset not in PRESETS:
+            raise ValueError(f"choose one of {', '.join(PRESETS)}")
+        return preset
+
+    @field_validator("settings")
+    @classmethod
+    def _check_settings(cls, settings: dict[str, Any], others: ValidationInfo) -> dict[str, Any]:
+        if "towers" in settings:
+            raise ValueError("towers aren't settings: name them under model.towers")
+        preset = PRESETS.get(others.data.get("preset", "tiny"))
+        if others.data.get("start_from") is not None:
+            if fixed := sorted(set(settings) - {"behaviour"}):
+                raise ValueError(f"start_from has its settings already; leave {fixed} out")
+            if settings.get("behaviour") is not None:
+                BehaviourPart.model_validate(settings["behaviour"])
+        elif preset is not None:
+            OmniSettings.model_validate({**preset.model_dump(), **settings})
+        return settings
+
     @model_validator(mode="after")
-    def _check_settings(self) -> Self:
-        fixed = sorted(set(self.settings) - {"behaviour"})
-        if self.start_from is not None and fixed:
-            raise ValueError(f"start_from has its settings already; leave {fixed} out")
-        if self.settings.get("behaviour") is not None:
-            BehaviourPart.model_validate(self.settings["behaviour"])
+    def _check_start(self) -> Self:
+        if self.start_from is not None and "preset" in self.model_fields_set:
+            raise ValueError("give start_from or preset: a saved model has its own sizes")
         return self
 
 
@@ -169,7 +189,7 @@ class StageRecipe(Section):
 
     name: str = Field(pattern=r"^[\w-]+$")
     part: Part = "content"
-    data: dict[str, float] = Field(min_length=1)
+    data: dict[str, Weight] = Field(min_length=1)
     balance_against: tuple[str, ...] = ()
     balancing: BalancingSettings = BalancingSettings()
     train: TrainSettings = TrainSettings()
@@ -199,6 +219,22 @@ class Recipe(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages {names}: name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        has = self.model.settings.get("behaviour") is not None
+        trained = [stage.name for stage in self.stages if stage.part == "behaviour"]
+        if has and not trained:
+            raise ValueError(
+                "no stage trains the behaviour part: give one `part: behaviour`, or leave "
+                "model.settings.behaviour out"
+            )
+        if trained and not has and self.model.start_from is None:
+            raise ValueError(
+                f"stage {trained[0]} trains a behaviour part that the model hasn't: set "
+                "model.settings.behaviour, such as {hidden: 32}"
+            )
         return self
 
     def uses_behaviour(self) -> bool:

@@ -42,7 +42,7 @@ class SequenceToItem:
     Raises
     ------
     InputError
-        No sequence, or one with an item that has no content.
+        Fewer than two sequences, or one with an item that has no content.
     """
 
     name = NAME
@@ -96,10 +96,10 @@ def _known(drawn: Sequences) -> Tensor:
 
 
 def _check(inputs: ItemInputs, sequences: Sequences) -> None:
-    if not len(sequences):
+    if len(sequences) < 2:
         raise InputError.say(
             NAME,
-            "no user has enough past items for a sequence",
+            f"{len(sequences)} sequences, of two at least: too few users have enough past items",
             hint="lower the rule's behaviours, choose another rule, or give more events",
         )
     used = np.unique(np.concatenate([sequences.query.ravel(), sequences.target]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,10 +20,10 @@ from sail_features.encoders.omni.inputs import ItemInputs, TowerTable
 from sail_features.encoders.omni.settings import TEXT
 from sail_features.encoders.pipeline import encode_or_raise
 from sail_features.encoders.protocol import Encoder
-from sail_features.errors import InputError
+from sail_features.errors import InputError, MissingTableError
 from sail_features.history import ids_of
 from sail_features.manifest import sha256_of, sha256_of_file
-from sail_features.tables import TableStore
+from sail_features.tables import TableStore, format_as_of
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.item_labels import build_labels
@@ -77,6 +77,11 @@ class Sources:
         return self.words.add_to_items(items)
 
     @cached_property
+    def of_towers(self) -> Sources:
+        """The same without words: what a behaviour part reads."""
+        return self if self.words is None else replace(self, words=None)
+
+    @cached_property
     def engagements(self) -> Engagements:
         """What users did before ``trained_until``."""
         events = self.store.read("events", self.as_of)
@@ -121,15 +126,15 @@ class Sources:
 
     def read_pairs(self, name: str, data: PairFile) -> PairDataset:
         """Return the pairs of a file, without those held out."""
-        rows = _read_parquet(data)
+        rows = _read_pair_file(name, data)
         queries, query_ids = self._side(rows, "query", name)
         targets, target_ids = self._side(rows, "target", name)
         kept = ~self._held_out(query_ids, data.holdout)
         grades = rows["grade"].to_numpy() if "grade" in rows.column_names else None
         return PairDataset.from_ids(
             name,
-            self._tell(queries, data, "query", name),
-            self._tell(targets, data, "target", name),
+            self._tell(queries, data, "query"),
+            self._tell(targets, data, "target"),
             (query_ids[kept], target_ids[kept]),
             grades=None if grades is None else grades[kept].astype(np.float32),
             query_modalities=data.query_modalities,
@@ -145,8 +150,8 @@ class Sources:
         pairs = (ids[0][kept], ids[1][kept])
         return PairDataset.from_ids(
             name,
-            self._tell(queries, data, "query", name),
-            self._tell(self.inputs, data, "target", name),
+            self._tell(queries, data, "query"),
+            self._tell(self.inputs, data, "target"),
             pairs,
             patterns=data.patterns,
             on_missing="drop",
@@ -166,7 +171,7 @@ class Sources:
         if isinstance(data, MinedPairs):
             inputs, ids = self._read_mined(name, data)
         else:
-            rows = _read_parquet(data)
+            rows = _read_pair_file(name, data)
             if "grade" in rows.column_names or "target_item_id" not in rows.column_names:
                 return None
             inputs, queries = self._side(rows, "query", name)
@@ -174,12 +179,21 @@ class Sources:
         query, target = inputs.rows_of(ids[0]), self.inputs.rows_of(ids[1])
         kept = self._held_out(ids[0], data.holdout) & (query >= 0) & (target >= 0)
         if inputs is not self.inputs:
-            inputs = self._tell(inputs, data, "query", name)
+            inputs = self._tell(inputs, data, "query")
         return HeldOut(inputs, query[kept], target[kept]) if kept.any() else None
 
     def _read_mined(self, name: str, data: MinedPairs) -> tuple[ItemInputs, tuple[Ids, Ids]]:
         """Return the queries' inputs, and the ids of both sides."""
-        rows = self.store.read(_table_of(data), self.trained_until)
+        try:
+            rows = self.store.read(_table_of(data), self.trained_until)
+        except MissingTableError as error:
+            until = format_as_of(self.trained_until)
+            searches = ", on events with a search_query" if data.source == "search" else ""
+            raise InputError.say(
+                f"data set {name!r}",
+                f"nothing was mined until {until}",
+                hint=f"run `sail-features pairs --trained-until {until}` first{searches}",
+            ) from error
         if data.source == "search":
             texts = ids_of(rows[c.SEARCH_QUERY])
             return self._encode_texts(texts, name, "query"), (texts, ids_of(rows[c.ITEM_ID]))
@@ -190,10 +204,6 @@ class Sources:
         """Return the inputs of one side of a file, and its ids."""
         if f"{side}_item_id" in rows.column_names:
             return self.inputs, ids_of(rows[f"{side}_item_id"])
-        if f"{side}_text" not in rows.column_names:
-            raise InputError.missing_column(
-                f"data set {name!r}", f"{side}_item_id", rows.column_names
-            )
         texts = ids_of(rows[f"{side}_text"])
         return self._encode_texts(texts, name, side), texts
 
@@ -202,8 +212,9 @@ class Sources:
         if self.text_encoder is None and self.words is None:
             raise InputError.say(
                 f"data set {name!r}",
-                f"has texts as its {side}, but nothing of the model reads them",
-                hint="add towers.text to the recipe's model, or set model.settings.text_tokens",
+                f"has texts as its {side}, but nothing that the stage trains reads them",
+                hint="add towers.text to the recipe's model, or set model.settings.text_tokens, "
+                "which a behaviour part doesn't read",
             )
         if (name, side) not in self._encoded:
             distinct = np.unique(texts)
@@ -216,18 +227,10 @@ class Sources:
             self._encoded[name, side] = inputs
         return self._encoded[name, side]
 
-    def _tell(
-        self, inputs: ItemInputs, data: PairFile | MinedPairs, side: str, name: str
-    ) -> ItemInputs:
+    def _tell(self, inputs: ItemInputs, data: PairFile | MinedPairs, side: str) -> ItemInputs:
         """Return a side's inputs with the instruction of the data set's task, if it has one."""
-        if data.task is None:
+        if data.task is None or self.words is None:
             return inputs
-        if self.words is None:
-            raise InputError.say(
-                f"data set {name!r}",
-                f"has the task {data.task}, but the model reads no words",
-                hint="leave task out, or set model.settings.text_tokens",
-            )
         return self.words.tell(inputs, data.task, side)
 
     @cached_property
@@ -247,11 +250,49 @@ def _table_of(data: MinedPairs) -> str:
     return "search_pair" if data.source == "search" else "item_pair"
 
 
-def _read_parquet(data: PairFile) -> pa.Table:
+def _read_pair_file(name: str, data: PairFile) -> pa.Table:
+    """Return the rows of a file of pairs, checked; without those that lack a side, if asked."""
+    where = f"data set {name!r}, {data.file}"
+    if not data.file.is_file():
+        raise InputError.say(where, "no such file", hint="paths are relative to the recipe")
     try:
         rows = pq.read_table(data.file)
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError.file_unreadable(data.file, error, "Parquet") from error
     if not rows.num_rows:
-        raise InputError.empty(str(data.file))
+        raise InputError.empty(where)
+    for side in ("query", "target"):
+        rows = _keep_filled(rows, side, data, where)
+    if "grade" in rows.column_names and not _is_number(rows["grade"].type):
+        raise InputError.wrong_type(where, "grade", rows["grade"].type, "a number")
     return rows
+
+
+def _keep_filled(rows: pa.Table, side: str, data: PairFile, where: str) -> pa.Table:
+    """Return the rows whose side is named, or refuse the file."""
+    named = [n for n in (f"{side}_item_id", f"{side}_text") if n in rows.column_names]
+    if not named:
+        raise InputError.say(
+            where,
+            f"has neither {side}_item_id nor {side}_text, but {', '.join(rows.column_names)}",
+            hint="rename the column that says what is sought or found",
+        )
+    column = rows[named[0]]
+    if named[0].endswith("_text"):
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise InputError.wrong_type(where, named[0], column.type, "a string")
+        filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
+    else:
+        filled = pc.is_valid(column)
+    lacking = len(rows) - (pc.sum(filled).as_py() or 0)
+    if lacking and data.on_missing == "raise":
+        raise InputError.say(
+            where,
+            f"{named[0]} is null or blank in {lacking:,} of {len(rows):,} rows",
+            hint="fill them, or leave such pairs out with `on_missing: drop`",
+        )
+    return rows.filter(filled)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

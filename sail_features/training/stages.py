@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from sail_features.encoders.catalogue import build_encoder
 from sail_features.encoders.omni.folder import WEIGHTS, load_omni, read_saved, save_omni
 from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni, part_model
 from sail_features.encoders.omni.model import OmniModel
@@ -78,6 +79,15 @@ def run_stages(
     TrainingError
         See `loop.train`.
     """
+    if (
+        recipe.model.start_from is not None
+        and recipe.model.start_from.resolve() == (folder / MODEL).resolve()
+    ):
+        raise ConfigError.say(
+            "model.start_from",
+            f"{folder / MODEL} is where this training writes its own model",
+            hint="give another --out, or start from a copy",
+        )
     model = build_model(recipe.model, sources, recipe.seed).to(device)
     check_stages(recipe, sources, model)
     start = recipe.model.start_from and read_saved(recipe.model.start_from)
@@ -110,19 +120,20 @@ def check_stages(recipe: Recipe, sources: Sources, model: AnyModel) -> list[list
     Raises
     ------
     ModelError
-        A stage trains a part that the model lacks, or none trains a part that is new.
+        A stage trains a part that the model lacks.
     InputError, ConfigError
         What a stage trains on can't be had.
     """
-    trains_both = any(stage.part == "behaviour" for stage in recipe.stages)
-    if isinstance(model, JointModel) and not model.share and not trains_both:
-        raise ModelError.say(
-            "model.settings.behaviour",
-            "no stage trains the behaviour part",
-            hint="give a stage `part: behaviour`, or leave model.settings.behaviour out",
-        )
-    for name in {name for stage in recipe.stages for name in stage.balance_against}:
-        build_pairs(name, recipe.data[name], sources)  # type: ignore[arg-type]
+    for name, data in recipe.data.items():
+        if data.kind in ("pairs", "mined") and data.task and sources.words is None:
+            raise ConfigError.say(
+                f"data set {name!r}",
+                f"has the task {data.task}, but the model reads no words",
+                hint="leave task out, or set model.settings.text_tokens",
+            )
+    for stage in recipe.stages:
+        for name in stage.balance_against:
+            build_pairs(name, recipe.data[name], sources)  # type: ignore[arg-type]
     return [_build_all(stage, recipe, sources, model) for stage in recipe.stages]
 
 
@@ -156,13 +167,6 @@ def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> AnyModel:
                 f"{', '.join(bound.towers)}",
                 hint="give the towers that it was trained with",
             )
-        for name, tower in recipe.towers.items():
-            if tower.reads != model.settings.towers[name].reads:
-                raise ModelError.say(
-                    f"model {recipe.start_from}, {name} tower",
-                    f"reads {model.settings.towers[name].reads}, the recipe's {tower.reads}",
-                    hint="give the towers that it was trained with",
-                )
     else:
         model = build_omni(_settings(recipe, sources))
     model.recompute(recipe.recompute)
@@ -228,12 +232,13 @@ def _weigh(
     """Return how often each data set is drawn: as the recipe says, or by balancing."""
     if not stage.balance_against:
         return stage.data
+    read = sources if stage.part == "content" else sources.of_towers
     rng = np.random.default_rng([recipe.seed, stage.train.seed])
 
     def look(names: Sequence[str]) -> dict[str, Any]:
         found = {}
         for name in names:
-            data = build_pairs(name, recipe.data[name], sources)  # type: ignore[arg-type]
+            data = build_pairs(name, recipe.data[name], read)  # type: ignore[arg-type]
             found[name] = collect_views(model, data, stage.balancing, rng)
         return found
 
@@ -252,6 +257,33 @@ def settings_of(recipe: ModelRecipe) -> OmniSettings:
     if recipe.start_from is not None:
         return read_saved(recipe.start_from).settings
     return from_preset(recipe.preset, **recipe.settings)
+
+
+def check_model(recipe: ModelRecipe) -> None:
+    """Refuse what can be refused before any item is encoded.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        Settings that contradict each other or their towers, or other towers than those of
+        the model to start from.
+    """
+    if recipe.start_from is None:
+        towers = {n: Tower.of(one, dim=1, encoder_id="") for n, one in recipe.towers.items()}
+        from_preset(recipe.preset, **recipe.settings, towers=towers)
+        return
+    saved = read_saved(recipe.start_from).settings.towers
+    for name, config in recipe.towers.items():
+        if name not in saved:
+            continue  # `build_model` says so, with all of both
+        found, wanted = build_encoder(config).encoder_id, saved[name].encoder_id
+        if (found, config.reads) != (wanted, saved[name].reads):
+            raise ModelError.say(
+                f"model {recipe.start_from}, {name} tower",
+                f"was trained on {saved[name].reads} vectors of {wanted}, the recipe gives "
+                f"{config.reads} ones of {found}",
+                hint="give the towers that it was trained with",
+            )
 
 
 def _settings(recipe: ModelRecipe, sources: Sources) -> OmniSettings:

@@ -30,7 +30,7 @@ from sail_features.encoders.omni.settings import Tower
 from sail_features.encoders.omni.towers import TowerReader, read_windows
 from sail_features.encoders.pipeline import encode_contents
 from sail_features.encoders.protocol import Content, Encoder, Refusal
-from sail_features.errors import InputError, MissingTableError
+from sail_features.errors import ConfigError, InputError, MissingTableError
 from sail_features.history import ids_of, us_of
 from sail_features.item_vectors import build_embedding_table
 from sail_features.manifest import sha256_of
@@ -72,12 +72,30 @@ def read_tower_vectors(store: TableStore, tower: TowerRecipe, known: Known, say:
         )
         say(f"{encoder.encoder_id}: {where}, so its items are encoded here")
         folder = _cache_folder(store, tower, known)
-        refused = _encode_items(_read(store, "items", known), tower, encoder, folder)
+        refused = _encode_items(_read_items(store, known), tower, encoder, folder)
         for reason, count in refused.most_common():
             say(f"{encoder.encoder_id}: {count:,} items left out: {reason}")
         found = _load(folder, tower)
     say(f"{encoder.encoder_id}: {tower.reads} vectors of {len(found):,} items")
     return found
+
+
+def check_tower(name: str, tower: TowerRecipe) -> None:
+    """Refuse a tower that can't be found, or whose parts are more than the model reads.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        Names the tower and what to set.
+    """
+    encoder = build_encoder(tower)
+    each = encoder.frame_tokens if tower.reads == "patches" else 1  # type: ignore[attr-defined]
+    if tower.reads != "pooled" and tower.tokens < each:
+        raise ConfigError.say(
+            f"model.towers.{name}",
+            f"tokens is {tower.tokens}, and one frame of {encoder.encoder_id} has {each}",
+            hint=f"set tokens to {each} times the most frames that an item may have",
+        )
 
 
 def find_tower_vectors(store: TableStore, tower: TowerRecipe, known: Known) -> TowerTable | None:
@@ -104,7 +122,7 @@ def read_words(
     InputError
         No item has a text, or the items lack a column.
     """
-    items = newest_by_key(_read(store, "items", known), c.ITEM_ID)
+    items = _read_items(store, known)
     texts = contents_of(items, EncoderConfig(text_fields=tuple(fields)))
     filled = [row for row, text in enumerate(texts) if text]
     if not filled:
@@ -120,13 +138,26 @@ def _cache_folder(store: TableStore, config: TowerRecipe, known: Known) -> Path:
     """Return where the vectors of these items by this encoder are kept."""
     fingerprints = [manifest.fingerprint for manifest in store.covering("items", known.as_of)]
     encoder_id = build_encoder(config).encoder_id
-    key = sha256_of([fingerprints, encoder_id, known.until, config.model_dump(mode="json")])[:16]
+    shaping = config.model_dump(mode="json", exclude={"queries", "tokens_per_batch"})
+    key = sha256_of([fingerprints, encoder_id, known.until, shaping])[:16]
     return store.root / DERIVED / f"tower-{key}"
 
 
 def _read(store: TableStore, table: str, known: Known) -> pa.Table:
     rows = store.read(table, known.as_of)
     return rows.filter(pc.less(rows[c.EVENT_TIMESTAMP], pa.scalar(known.until, TIMESTAMP)))
+
+
+def _read_items(store: TableStore, known: Known) -> pa.Table:
+    """Return the newest row of each item that was known."""
+    items = _read(store, "items", known)
+    if not len(items):
+        raise InputError.say(
+            "--trained-until",
+            f"no item was known before {known.until}",
+            hint="give a later one, or import the items with the time they became known",
+        )
+    return newest_by_key(items, c.ITEM_ID)
 
 
 def _published(store: TableStore, encoder_id: str, known: Known) -> EmbeddingTable | None:
@@ -143,7 +174,6 @@ def _encode_items(
     items: pa.Table, tower: TowerRecipe, encoder: Encoder, folder: Path
 ) -> Counter[str]:
     """Encode each item's newest content; return how many were refused, by their reasons."""
-    items = newest_by_key(items, c.ITEM_ID)
     contents = contents_of(items, tower)
     has = [row for row, content in enumerate(contents) if content]
     there = [contents[row] for row in has]

@@ -119,7 +119,7 @@ def test_searches_of_the_log_are_trained_on_and_measured(workspace, capsys):
     data = {"asked": {"kind": "mined", "source": "search", "holdout": 0.3}}
     change(workspace, data=data, stages=[stage])
     assert run(workspace) == 2
-    assert "pairs (of events with a search_query)" in capsys.readouterr().err
+    assert "on events with a search_query" in capsys.readouterr().err
     worlds.publish(TableStore(workspace / "tables"), "search_pair", rows, as_of=UNTIL)
     assert run(workspace, "--evaluate") == 0
     assert "q2i asked: recall@10" in capsys.readouterr().out
@@ -207,6 +207,13 @@ def test_a_dry_run_checks_everything_and_writes_nothing(workspace, capsys):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
+        ({"model": {"settings": {"towers": {}}}}, "name them under model.towers"),
+        ({"model": {"settings": {"name": "x"}}}, "model.settings.name: no such setting"),
+        ({"model": {"settings": {"backbone": ["a"]}}}, "model.settings.backbone: Input should"),
+        ({"model": {"settings": {"hidden": 100}}}, "expected hidden (100): set both"),
+        ({"model": {"settings": {"behaviour": {"share": 0}}}}, "model.settings.behaviour.share"),
+        ({"model": {"preset": "tiny", "start_from": "models/model"}}, "start_from or preset"),
+        ({"stages": [{"name": "a", "data": {"alike": 0}}]}, "stages.0.data.alike: Input should"),
         ({"stages": [{"name": "a", "data": {"absent": 1}}]}, "no such data set 'absent'"),
         ({"stages": [{"name": "a b", "data": {"alike": 1}}]}, "name"),
         ({"data": {"alike": {"kind": "other"}}}, "alike"),
@@ -243,6 +250,64 @@ def test_bad_pairs_are_refused_before_training(workspace, capsys):
         capsys.readouterr().err.split()
     )
     assert not stages_of(workspace)
+
+
+ASKED = {"query_text": ["wine 1", None, " "], "target_item_id": ["i00", "i01", "i02"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (ASKED, "query_text is null or blank in 2 of 3 rows"),
+        ({"query_text": [1, 2], "target_item_id": ["i00", "i01"]}, "'query_text' is int64"),
+        ({"query": ["i00"], "target_item_id": ["i01"]}, "neither query_item_id nor query_text"),
+        ({"query_item_id": ["i00", None], "target_item_id": ["i01", "i02"]}, "in 1 of 2 rows"),
+        ({**ASKED, "query_text": ["a", "b", "c"], "grade": ["x", "y", "z"]}, "'grade' is string"),
+        (None, "no such file"),
+    ],
+)
+def test_a_file_of_pairs_is_checked_before_training(workspace, capsys, rows, problem):
+    path = workspace / "searched.parquet"
+    path.unlink() if rows is None else pq.write_table(pa.table(rows), path)
+    assert run(workspace) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert problem in said
+    assert "searched" in said
+    assert not stages_of(workspace)
+
+
+def test_pairs_that_lack_a_side_are_dropped_where_that_is_asked(workspace, capsys):
+    asked = {"query_text": ["wine 1", "wine 2", None, "lamp"], "target_item_id": ["i00"] * 4}
+    pq.write_table(pa.table(asked), workspace / "searched.parquet")
+    data = RECIPE["data"] | {
+        "searched": {"kind": "pairs", "file": "searched.parquet", "on_missing": "drop"}
+    }
+    stage = {"name": "searched", "data": {"searched": 1}, "train": STEPS}
+    change(workspace, data=data, stages=[stage])
+    run(workspace)
+    assert run(workspace, "--dry-run") == 0
+    assert "on searched 3" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_or_is_the_start_is_refused(workspace, capsys):
+    (workspace / "file").write_text("")
+    assert run(workspace, "--out", str(workspace / "file")) == 2
+    assert "can't be made" in capsys.readouterr().err
+    run(workspace)
+    model = {"start_from": "models/model", "towers": RECIPE["model"]["towers"]}
+    change(workspace, model=model, stages=RECIPE["stages"][:1])
+    capsys.readouterr()
+    assert run(workspace) == 2
+    assert "is where this training writes its own model" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_a_time_before_any_item_is_refused(workspace, capsys):
+    assert run(workspace, "--trained-until", at(-1).isoformat()) == 2
+    assert "no item was known before" in capsys.readouterr().err
+    assert run(workspace, "--trained-until", "yesterday") == 2
+    assert "--trained-until: 'yesterday' is no date" in capsys.readouterr().err
 
 
 def test_a_time_of_training_after_the_data_is_refused(workspace, capsys):
@@ -321,7 +386,7 @@ def test_a_part_without_its_stage_or_the_other_way_is_refused(workspace, capsys)
     assert "no stage trains the behaviour part" in capsys.readouterr().err
     change(workspace, stages=[*RECIPE["stages"][:1], sequence_stage()])
     assert run(workspace) == 2
-    assert "has no behaviour part" in capsys.readouterr().err
+    assert "trains a behaviour part that the model hasn't" in capsys.readouterr().err
     assert not stages_of(workspace)
 
 

@@ -181,6 +181,18 @@ def test_each_side_is_told_what_it_is_for(workspace, catalogue, monkeypatch):
     )
 
 
+def test_a_behaviour_part_reads_the_towers_beside_a_model_of_words(workspace, catalogue):
+    recipe = recipe_of(catalogue, behaviour={"hidden": 8, "heads": 2})
+    stage = {"name": "own", "data": {"alike": 1}, "part": "behaviour", "train": STEPS}
+    recipe["data"]["alike"]["on_missing"] = "drop"  # items without a picture
+    recipe["stages"].append(stage)
+    assert run(workspace, recipe) == 0
+    encoder = OmniEncoder(str(workspace / "models" / "model"))
+    vectors = encoder.encode([{"text": "number 3"}])
+    assert vectors.shape == (1, 40)
+    np.testing.assert_array_equal(vectors[0, 32:], 0)
+
+
 def test_a_model_of_words_alone_needs_no_tower(workspace, catalogue, capsys):
     recipe = recipe_of(catalogue)
     recipe["model"].pop("towers")
@@ -190,14 +202,27 @@ def test_a_model_of_words_alone_needs_no_tower(workspace, catalogue, capsys):
     assert encoder.encode([{"text": "number 3"}]).shape == (1, 32)
 
 
+def test_a_tower_that_reads_no_item_leaves_nothing(workspace, catalogue, capsys):
+    recipe = recipe_of(catalogue)
+    recipe["model"]["towers"]["vision"]["media_root"] = str(workspace / "tables")
+    assert run(workspace, recipe) == 2
+    assert (
+        "none of 24 items has a content that it can encode; 22: file outside"
+        in capsys.readouterr().err
+    )
+    assert not list((workspace / "tables").glob("_derived/tower-*"))
+
+
 def read_no_words(recipe):
     recipe["model"]["settings"].update(text_tokens=False, instruction="")
     recipe["stages"][0]["data"] = {"asked": 1}
+    for name in ("alike", "asked"):
+        del recipe["data"][name]["task"]
 
 
 def tell_the_wordless(recipe):
     read_no_words(recipe)
-    recipe["stages"][0]["data"] = {"alike": 1}
+    recipe["data"]["alike"]["task"] = "i2i"
 
 
 @pytest.mark.parametrize(
@@ -205,13 +230,13 @@ def tell_the_wordless(recipe):
     [
         (
             lambda r: r["model"]["towers"]["vision"].update(tokens=8),
-            "22: more than 0 frames (tokens: 8, 17 a frame)",
+            "tokens is 8, and one frame of clip-",
         ),
         (lambda r: r["model"]["towers"]["vision"].update(kind="audio"), "has no patches"),
         (lambda r: r["model"].update(text_fields=["subtitle"]), "no column 'subtitle'"),
         (lambda r: r["data"]["alike"].update(task="x2x"), "i2i"),
         (tell_the_wordless, "has the task i2i, but the model reads no words"),
-        (read_no_words, "nothing of the model reads them"),
+        (read_no_words, "nothing that the stage trains reads them"),
     ],
 )
 def test_what_cannot_be_read_is_refused(workspace, catalogue, capsys, spoil, problem):

@@ -52,6 +52,20 @@ def test_all_columns_of_a_mapping_arrive(mapping: Mapping) -> None:
     assert dataset.negatives == "logged"
 
 
+def test_several_files_of_an_item_stay_several(mapping: Mapping, tmp_path: Path) -> None:
+    loaded = load_user_tables(ITEMS, EVENTS, IMPRESSIONS, mapping).items
+    frames = [["a.png", "b.png"], None, *[["c.png"]] * (len(loaded) - 2)]
+    rows = loaded.select(["item_id"]).append_column("frames", pa.array(frames))
+    pq.write_table(rows, tmp_path / "items.parquet")
+    named = changed(mapping, items=ItemColumns(item_id="item_id", image_path="frames"))
+    found = load_user_tables(tmp_path / "items.parquet", EVENTS, IMPRESSIONS, named).items
+    assert found["image_path"].type == pa.list_(pa.string())
+    assert found["image_path"].to_pylist()[:2] == [
+        [str(tmp_path / "a.png"), str(tmp_path / "b.png")],
+        None,
+    ]
+
+
 def test_odd_rows_follow_their_policies_and_are_counted(mapping: Mapping) -> None:
     dataset = load_user_tables(ITEMS, EVENTS, IMPRESSIONS, mapping)
     assert dataset.dropped == {

@@ -221,7 +221,7 @@ def test_sequences_of_items_without_content_are_refused():
 
 def test_no_sequence_is_an_error():
     nobody = Sequences(np.empty((0, LENGTH), np.int64), *(np.empty(0, np.int64),) * 2)
-    with pytest.raises(InputError, match="no user has enough past items"):
+    with pytest.raises(InputError, match="0 sequences, of two at least"):
         SequenceToItem(draw_inputs(), nobody)
 
 

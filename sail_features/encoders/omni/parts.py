@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,22 +65,35 @@ def write_parts(
         None is an item that is left out. Where all are, no table is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        each, dim = _write_values(folder / VALUES, windows)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    there = each > 0
+    if not there.any():
+        shutil.rmtree(folder)
+    else:
+        np.save(folder / "ids.npy", ids[there], allow_pickle=False)
+        np.save(folder / "counts.npy", each[there], allow_pickle=False)
+        np.save(folder / "available_at_us.npy", available_at_us[there], allow_pickle=False)
+        meta = {"encoder_id": encoder_id, "items": int(there.sum()), "dim": dim}
+        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _write_values(
+    path: Path, windows: Iterable[Sequence[NDArray[np.float32] | None]]
+) -> tuple[NDArray[np.int64], int]:
+    """Return how many vectors each item has, and how long they are."""
     counts, dim = [], 0
-    with (folder / VALUES).open("wb") as file:
+    with path.open("wb") as file:
         for window in windows:
             counts += [0 if parts is None else len(parts) for parts in window]
             for parts in window:
                 if parts is not None:
                     dim = parts.shape[1]
                     file.write(np.ascontiguousarray(parts, dtype="<f2").tobytes())
-    each = np.array(counts, np.int64)
-    there = each > 0
-    if there.any():
-        np.save(folder / "ids.npy", ids[there], allow_pickle=False)
-        np.save(folder / "counts.npy", each[there], allow_pickle=False)
-        np.save(folder / "available_at_us.npy", available_at_us[there], allow_pickle=False)
-        meta = {"encoder_id": encoder_id, "items": int(there.sum()), "dim": dim}
-        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+    return np.array(counts, np.int64), dim
 
 
 def load_parts(folder: Path) -> PartTable:

@@ -160,7 +160,9 @@ class OmniSettings(Section):
         if list(sizes) != sorted(set(sizes)) or not sizes or sizes[0] < 1:
             raise ValueError(f"matryoshka {sizes} doesn't rise from at least 1")
         if sizes[-1] != self.hidden:
-            raise ValueError(f"matryoshka ends with {sizes[-1]}, expected hidden ({self.hidden})")
+            raise ValueError(
+                f"matryoshka ends with {sizes[-1]}, expected hidden ({self.hidden}): set both"
+            )
         if self.instruction and not self.text_tokens:
             raise ValueError("instruction needs text_tokens: nothing else reads words")
         for modality, tower in self.towers.items():
@@ -231,7 +233,7 @@ numbers, patch 14); Qwen2-1.5B, open CLIP, eight frames and the number of heads 
 here, where it names none."""
 
 
-def from_preset(name: str, **changes: Any) -> OmniSettings:
+def from_preset(name: str, /, **changes: Any) -> OmniSettings:
     """Return a preset with some settings changed.
 
     Raises

@@ -74,15 +74,18 @@ def evaluate_embedding(
     for name, pairs in tasks.pairs.items():
         for k, recall in compute_item_recall(vectors, pairs, pair_ks).items():
             found[f"i2i {name}: recall@{k}"] = recall
+        found[f"i2i {name}: pairs"] = len(pairs.query)
         found[f"i2i {name}: NMI"] = compute_cluster_agreement(vectors, pairs, seed=seed)
         found[f"i2i {name}: bijective accuracy"] = compute_bijection(vectors, pairs)
         found[f"i2i {name}: separability"] = compute_separability(vectors, pairs, seed=seed)
     for name, searches in tasks.searches.items():
         for k, recall in compute_search_recall(vectors, searches, pair_ks).items():
             found[f"q2i {name}: recall@{k}"] = recall
+        found[f"q2i {name}: pairs"] = len(searches.target)
     for name, sequences in tasks.sequences.items():
         for k, recall in compute_sequence_recall(vectors, sequences, KS).items():
             found[f"sequence {name}: recall@{k}"] = recall
+        found[f"sequence {name}: users"] = len(sequences)
     if tasks.collaborative is not None:
         ours, theirs = _align(vectors, tasks)
         found["collaborative: Kendall"] = compute_kendall(ours, theirs, seed=seed)
@@ -115,5 +118,12 @@ def show_change(stages: Mapping[str, Mapping[str, float]]) -> Table:
     names = dict.fromkeys(name for found in stages.values() for name in found)
     for name in names:
         cells = (found.get(name) for found in stages.values())
-        table.add_row(name, *("" if cell is None else f"{cell:.4f}" for cell in cells))
+        table.add_row(name, *map(_show, cells))
     return table
+
+
+def _show(cell: float | None) -> str:
+    """Return a count as it is, any other figure with four digits."""
+    if cell is None:
+        return ""
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.4f}"
