@@ -106,8 +106,8 @@ def _with_towers(recipe: Recipe, settings: SailConfig) -> Recipe:
 
 def _default_towers(model: ModelRecipe, settings: SailConfig) -> dict[str, TowerRecipe]:
     """Return the towers of the preset, or the encoder of ``sail.yaml`` unless words are read."""
+    from sail_features.training.first_model import settings_of
     from sail_features.training.recipe import TowerRecipe
-    from sail_features.training.stages import settings_of
 
     asked, own = settings_of(model), settings.encoder
     if model.start_from is None and asked.towers:
@@ -132,8 +132,8 @@ def _open_sources(
 ) -> Sources | None:
     """Return all that training reads; None where a dry run would have to encode items first."""
     from sail_features.encoders.catalogue import build_encoder
+    from sail_features.training.first_model import check_model, settings_of
     from sail_features.training.sources import Sources
-    from sail_features.training.stages import check_model, settings_of
     from sail_features.training.tower_vectors import (
         Known,
         check_tower,
@@ -202,7 +202,8 @@ def _check_times(trained: datetime, until: datetime) -> None:
 
 def _check_all(recipe: Recipe, sources: Sources, console: Console) -> None:
     """Build the model and every data set, and say how large they are."""
-    from sail_features.training.stages import build_model, check_stages
+    from sail_features.training.first_model import build_model
+    from sail_features.training.stages import check_stages
 
     model = build_model(recipe.model, sources, recipe.seed)
     total = model.count_parameters()["total"]

@@ -19,19 +19,18 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from sail_features.encoders.catalogue import build_encoder
-from sail_features.encoders.omni.folder import WEIGHTS, load_omni, read_saved, save_omni
-from sail_features.encoders.omni.joint import AnyModel, JointModel, build_omni, part_model
+from sail_features.encoders.omni.folder import WEIGHTS, save_omni
+from sail_features.encoders.omni.joint import AnyModel, JointModel, part_model
 from sail_features.encoders.omni.model import OmniModel
-from sail_features.encoders.omni.settings import BehaviourPart, OmniSettings, Tower, from_preset
-from sail_features.errors import ConfigError, ModelError
+from sail_features.errors import ConfigError
 from sail_features.manifest import sha256_of, sha256_of_file
 from sail_features.training.balancing import balance, collect_views
 from sail_features.training.data_sets import build_objective, build_pairs
 from sail_features.training.distributed import rank
+from sail_features.training.first_model import build_model, open_start
 from sail_features.training.loop import StepReport, TrainReport, train
 from sail_features.training.objective import Objective
-from sail_features.training.recipe import ModelRecipe, Recipe, StageRecipe
+from sail_features.training.recipe import Recipe, StageRecipe
 from sail_features.training.sources import Sources
 
 MODEL: Final = "model"
@@ -79,20 +78,10 @@ def run_stages(
     TrainingError
         See `loop.train`.
     """
-    if (
-        recipe.model.start_from is not None
-        and recipe.model.start_from.resolve() == (folder / MODEL).resolve()
-    ):
-        raise ConfigError.say(
-            "model.start_from",
-            f"{folder / MODEL} is where this training writes its own model",
-            hint="give another --out, or start from a copy",
-        )
+    start = open_start(recipe.model, sources, folder / MODEL)
     model = build_model(recipe.model, sources, recipe.seed).to(device)
     check_stages(recipe, sources, model)
-    start = recipe.model.start_from and read_saved(recipe.model.start_from)
     seen = start.trained_until if start else None
-    _check_start(seen, sources)
     until = sources.trained_until if recipe.uses_behaviour() else seen
     begun_with = sha256_of_file(start.folder / WEIGHTS) if start else None
     digest = sha256_of(
@@ -144,47 +133,6 @@ def _build_all(
         build_objective(name, recipe.data, sources, model, stage.losses, stage.part)
         for name in stage.data
     ]
-
-
-def build_model(recipe: ModelRecipe, sources: Sources, seed: int) -> AnyModel:
-    """Return the model that the first stage begins with, bound to the towers' vectors.
-
-    Raises
-    ------
-    ModelError
-        The folder to start from was trained on other towers' vectors.
-    ConfigError
-        The preset or its settings don't exist.
-    """
-    torch.manual_seed(seed)
-    if recipe.start_from is not None:
-        model = _widen(load_omni(recipe.start_from), recipe)
-        bound = sources.inputs.bind(model.settings)
-        if bound.towers.keys() != model.settings.towers.keys():
-            raise ModelError.say(
-                f"model {recipe.start_from}",
-                f"reads {', '.join(model.settings.towers)}, the recipe's towers give "
-                f"{', '.join(bound.towers)}",
-                hint="give the towers that it was trained with",
-            )
-    else:
-        model = build_omni(_settings(recipe, sources))
-    model.recompute(recipe.recompute)
-    return model
-
-
-def _widen(model: AnyModel, recipe: ModelRecipe) -> AnyModel:
-    """Give a saved model the behaviour part that the recipe asks for."""
-    if recipe.settings.get("behaviour") is None:
-        return model
-    if isinstance(model, JointModel):
-        raise ModelError.say(
-            f"model {recipe.start_from}",
-            "has a behaviour part already",
-            hint="leave model.settings.behaviour out, or start from the model before it",
-        )
-    part = BehaviourPart.model_validate(recipe.settings["behaviour"])
-    return JointModel(model.settings.model_copy(update={"behaviour": part}), content=model)
 
 
 def describe(stage: StageRecipe, report: StageReport, sources: Sources) -> dict[str, Any]:
@@ -246,56 +194,6 @@ def _weigh(
     return {name: share * stage.data[name] for name, share in shares.items()}
 
 
-def settings_of(recipe: ModelRecipe) -> OmniSettings:
-    """Return the settings of a recipe's model, as they are before it is bound to its towers.
-
-    Raises
-    ------
-    ConfigError, ModelError
-        The preset, its settings, or the model to start from, make no sense.
-    """
-    if recipe.start_from is not None:
-        return read_saved(recipe.start_from).settings
-    return from_preset(recipe.preset, **recipe.settings)
-
-
-def check_model(recipe: ModelRecipe) -> None:
-    """Refuse what can be refused before any item is encoded.
-
-    Raises
-    ------
-    ConfigError, ModelError
-        Settings that contradict each other or their towers, or other towers than those of
-        the model to start from.
-    """
-    if recipe.start_from is None:
-        towers = {n: Tower.of(one, dim=1, encoder_id="") for n, one in recipe.towers.items()}
-        from_preset(recipe.preset, **recipe.settings, towers=towers)
-        return
-    saved = read_saved(recipe.start_from).settings.towers
-    for name, config in recipe.towers.items():
-        if name not in saved:
-            continue  # `build_model` says so, with all of both
-        found, wanted = build_encoder(config).encoder_id, saved[name].encoder_id
-        if (found, config.reads) != (wanted, saved[name].reads):
-            raise ModelError.say(
-                f"model {recipe.start_from}, {name} tower",
-                f"was trained on {saved[name].reads} vectors of {wanted}, the recipe gives "
-                f"{config.reads} ones of {found}",
-                hint="give the towers that it was trained with",
-            )
-
-
-def _settings(recipe: ModelRecipe, sources: Sources) -> OmniSettings:
-    """Return a preset's settings with the towers that made the vectors."""
-    towers = {
-        name: Tower.of(config, dim=table.dim, encoder_id=table.encoder_id)
-        for name, config in recipe.towers.items()
-        for table in [sources.tables[name]]
-    }
-    return sources.inputs.bind(from_preset(recipe.preset, **recipe.settings, towers=towers))
-
-
 def _inputs(sources: Sources) -> dict[str, str]:
     """Return the encoder and a hash of the items of each tower, and a hash of the words."""
     found = {
@@ -317,16 +215,6 @@ def _digest(before: str, stage: StageRecipe, recipe: Recipe, sources: Sources) -
         for name in names
     ]
     return sha256_of([before, shaping, data, sources.trained_until.isoformat()])
-
-
-def _check_start(seen: datetime | None, sources: Sources) -> None:
-    """Refuse a model that has seen more than what is trained now may."""
-    if seen is not None and seen > sources.trained_until:
-        raise ConfigError.say(
-            "model.start_from",
-            f"was trained until {seen}, after --trained-until {sources.trained_until}",
-            hint="give a --trained-until that isn't earlier, or start from an earlier model",
-        )
 
 
 def _save(model: AnyModel, folder: Path, until: datetime | None, lineage: dict[str, Any]) -> None:
