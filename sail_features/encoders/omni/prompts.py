@@ -7,7 +7,8 @@ sides have instructions of their own; their wording is chosen here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +65,8 @@ def load_tokenizer(settings: OmniSettings, folder: Path | None = None) -> Any:
 
     named = settings.tokenizer or settings.backbone
     place = folder or (find_minilm() if named is None else find_checkpoint(named))
-    tokenizer = load_part(AutoTokenizer.from_pretrained, place)
+    with _quiet():
+        tokenizer = load_part(AutoTokenizer.from_pretrained, place)
     if settings.backbone is None and len(tokenizer) > settings.vocabulary:
         raise ModelError.say(
             f"tokenizer {place}",
@@ -72,6 +74,19 @@ def load_tokenizer(settings: OmniSettings, folder: Path | None = None) -> Any:
             hint=f"set vocabulary to {len(tokenizer)}",
         )
     return tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from warning of our own model's folder, whose type it doesn't know."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def tokenise_all(
