@@ -136,6 +136,11 @@ def judge_recall() -> tuple[list[Bar], dict[str, Any]]:
         bars.append(
             Bar(f"{name}: next item Recall@10, against raw MiniLM", ratio, "at least", 1.2, "x")
         )
+        later = [run[STEPS[-1]]["next 20 items"] for run in found["runs"].values()]
+        ratio = sum(later) / len(later) / found["raw"]["next 20 items"]
+        bars.append(
+            Bar(f"{name}: the same of up to 20 next items a user", ratio, "at least", 1.2, "x")
+        )
         details[name] = found
     return bars, details
 
@@ -147,6 +152,7 @@ def measure_recall(real: RealSet) -> dict[str, Any]:
     def measure(table: Any) -> dict[str, float]:
         return {
             "next item": real.next_item_recall(table, since, until),
+            "next 20 items": real.next_item_recall(table, since, until, targets=20),
             "content": real.content_recall(table),
         }
 

@@ -109,9 +109,12 @@ class RealSet:
         found: datetime = times[int(place)].as_py()
         return found
 
-    def next_item_recall(self, table: EmbeddingTable, since: datetime, until: datetime) -> float:
-        """Return Recall@10 of each user's newest new item in [since, until)."""
-        sequences = vanilla_sequences(self.engagements(until), since)
+    def next_item_recall(
+        self, table: EmbeddingTable, since: datetime, until: datetime, targets: int = 1
+    ) -> float:
+        """Return Recall@10 of each user's newest new items in [since, until)."""
+        log = self.engagements(until)
+        sequences = vanilla_sequences(log, since, targets_per_user=targets)
         vectors = table.take(np.arange(len(table)))
         return compute_sequence_recall(vectors, sequences, (10,))[10]
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
+from threadpoolctl import threadpool_limits
 
 from sail_features.training.collaborative_als import count_engagements
 from sail_features.training.engagements import Engagements
@@ -38,7 +39,8 @@ def factorise_ppmi(engagements: Engagements, dim: int, seed: int) -> NDArray[np.
     shared.eliminate_zeros()
     information = _ppmi(shared)
     start = np.random.default_rng(seed).normal(size=engagements.items)
-    values, vectors = eigsh(information, k=dim, which="LA", v0=start)
+    with threadpool_limits(1, "blas"):  # else the last bits depend on the machine's cores
+        values, vectors = eigsh(information, k=dim, which="LA", v0=start)
     scaled: NDArray[np.float32] = (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32)
     return scaled
 

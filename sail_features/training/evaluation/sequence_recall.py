@@ -30,12 +30,15 @@ VANILLA_HISTORY: Final = 100
 """Newest items that the vanilla protocol draws from (paper)."""
 
 
-def vanilla_sequences(engagements: Engagements, since: datetime, *, seed: int = 0) -> Sequences:
+def vanilla_sequences(
+    engagements: Engagements, since: datetime, *, targets_per_user: int = 1, seed: int = 0
+) -> Sequences:
     """Return each user's newest target at or after ``since``, and ten random items before it.
 
     Parameters
     ----------
     engagements : until the end of the test; what is before ``since`` is only ever a query.
+    targets_per_user : more than the newest, for less noise where users are few.
     """
 
     def select(past: Past, rng: np.random.Generator) -> Ints:
@@ -44,7 +47,11 @@ def vanilla_sequences(engagements: Engagements, since: datetime, *, seed: int = 
         return drawn
 
     return build_sequences(
-        engagements, select, seed=seed, targets_per_user=1, since_us=to_us(since)
+        engagements,
+        select,
+        seed=seed,
+        targets_per_user=targets_per_user,
+        since_us=to_us(since),
     )
 
 
