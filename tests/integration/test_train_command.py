@@ -289,6 +289,20 @@ def test_pairs_that_lack_a_side_are_dropped_where_that_is_asked(workspace, capsy
     assert "on searched 3" in capsys.readouterr().out
 
 
+def test_another_model_at_the_same_path_begins_another_stage(workspace):
+    change(workspace, stages=RECIPE["stages"][:1])
+    run(workspace)
+    shutil.copytree(workspace / "models" / "model", workspace / "start")
+    change(workspace, stages=RECIPE["stages"][:1], seed=1)
+    run(workspace)
+    model = {"start_from": "start", "towers": RECIPE["model"]["towers"]}
+    change(workspace, model=model, stages=RECIPE["stages"][1:2])
+    run(workspace, "--out", str(workspace / "further"))
+    shutil.copytree(workspace / "models" / "model", workspace / "start", dirs_exist_ok=True)
+    run(workspace, "--out", str(workspace / "further"))
+    assert len(list((workspace / "further").glob("1-refined-*"))) == 2
+
+
 def test_a_folder_that_cannot_be_or_is_the_start_is_refused(workspace, capsys):
     (workspace / "file").write_text("")
     assert run(workspace, "--out", str(workspace / "file")) == 2
