@@ -121,11 +121,8 @@ class EmbeddingTable:
     def save(self, folder: Path) -> None:
         """Write the table for memory-mapping; ``meta.json`` last."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "ids.npy", self.ids, allow_pickle=False)
         np.save(folder / "vectors.npy", self.vectors.astype(np.float16), allow_pickle=False)
-        np.save(folder / "available_at_us.npy", self.available_at_us, allow_pickle=False)
-        meta = {"encoder_id": self.encoder_id, "items": len(self), "dim": self.dim}
-        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+        save_items(folder, self.ids, self.available_at_us, self.encoder_id, self.dim)
 
 
 def load_embedding_table(folder: Path) -> EmbeddingTable:
@@ -136,10 +133,7 @@ def load_embedding_table(folder: Path) -> EmbeddingTable:
     ConfigError
         The folder holds no complete table.
     """
-    meta_path = folder / META_NAME
-    if not meta_path.is_file():
-        raise ConfigError.file_missing(meta_path)
-    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    meta = read_meta(folder)
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         for name in ("ids", "vectors", "available_at_us")
@@ -147,6 +141,35 @@ def load_embedding_table(folder: Path) -> EmbeddingTable:
     return EmbeddingTable(
         np.asarray(arrays["ids"]), arrays["vectors"], meta["encoder_id"], arrays["available_at_us"]
     )
+
+
+def save_items(
+    folder: Path,
+    ids: NDArray[Any],
+    available_at_us: NDArray[np.int64],
+    encoder_id: str,
+    dim: int,
+) -> None:
+    """Write what any table of vectors tells of its items; ``meta.json``, which ends it, last."""
+    np.save(folder / "ids.npy", ids, allow_pickle=False)
+    np.save(folder / "available_at_us.npy", available_at_us, allow_pickle=False)
+    meta = {"encoder_id": encoder_id, "items": len(ids), "dim": dim}
+    (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Return ``meta.json`` of a table of vectors.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no complete table.
+    """
+    path = folder / META_NAME
+    if not path.is_file():
+        raise ConfigError.file_missing(path)
+    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return meta
 
 
 def rows_among(ids: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:

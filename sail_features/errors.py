@@ -92,8 +92,9 @@ class ConfigError(SailError, ValueError):
     @classmethod
     def unreadable(cls, path: object, reason: object) -> Self:
         """Build the error for a file that isn't valid YAML or fails validation."""
-        problem = f"can't be read: {tell(reason)}".replace(": \n", ":\n", 1)
-        return cls.say(str(path), problem, hint="correct it and run again")
+        told = tell(reason)
+        gap = "" if told.startswith("\n") else " "
+        return cls.say(str(path), f"can't be read:{gap}{told}", hint="correct it and run again")
 
     @classmethod
     def unknown_choice(cls, where: str, got: object, choices: Sequence[object]) -> Self:

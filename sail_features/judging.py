@@ -69,6 +69,8 @@ def run_experiment(
     LeakageError, EvaluationError
         The arms can't be compared, or know what they could not have known.
     """
+    folder = folder or config.workspace
+    folder.mkdir(parents=True, exist_ok=True)
     noise = load_training_noise(noise_path(config))
     joined, experiment = join_arms(store, repo, config, meter)
     groups = group_columns(experiment, config) if ablate else None
@@ -76,8 +78,6 @@ def run_experiment(
         costs = price_groups(store, list(groups or {}))
         evaluation = evaluate(joined, experiment, noise=noise, groups=groups, costs=costs)
         step.say(_count(experiment))
-    folder = folder or config.workspace
-    folder.mkdir(parents=True, exist_ok=True)
     return _write(evaluation, experiment, folder, tracking_uri(config), meter, notes)
 
 

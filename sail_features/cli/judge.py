@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sail_features.cli.options import ConfigPath, RepoPath, load_settings
+from sail_features.cli.options import ConfigPath, RepoPath, load_settings, make_folder
 from sail_features.config import SailConfig
 from sail_features.errors import ConfigError
 from sail_features.tables import TableStore
@@ -49,6 +49,8 @@ def eval_(
     if experiment is not None and _run_study(experiment):
         return
     loaded = None if experiment else _load_judged(config)
+    if out is not None:
+        make_folder(out, "--out")
     from ranking_eval.table import print_summary
     from sail_features.judging import run_experiment, run_experiment_file
     from sail_features.steps import StepMeter

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sail_features.config import SailConfig, find_config, load_config
+from sail_features.errors import ConfigError
 from sail_features.manifest import Manifest
 from sail_features.tables import TableStore, format_as_of, parse_as_of
 
@@ -69,3 +70,19 @@ def report(manifest: Manifest, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make the folder that an option names, before the work that it is for.
+
+    Raises
+    ------
+    ConfigError
+        It can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError.say(
+            option, f"{folder} can't be made: {error}", hint="give a folder that can be written to"
+        ) from error

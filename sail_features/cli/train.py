@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sail_features.cli.options import AsOf, ConfigPath, DryRun, load_settings, resolve_as_of
+from sail_features.cli.options import (
+    AsOf,
+    ConfigPath,
+    DryRun,
+    load_settings,
+    make_folder,
+    resolve_as_of,
+)
 from sail_features.config import SailConfig
 from sail_features.errors import ConfigError
 from sail_features.tables import TableStore, format_as_of, parse_as_of
@@ -61,14 +69,17 @@ def train(
 
     settings = load_settings(config)
     asked = _with_towers(load_recipe(recipe), settings)
-    folder = _open_folder(out or settings.workspace / "models", dry_run)
+    folder = out or settings.workspace / "models"
+    if not dry_run:
+        make_folder(folder, "--out")
     with process_group():
         console = Console(quiet=rank() > 0)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         with main_first():
-            sources = _open_sources(asked, settings, as_of, trained_until, console, dry_run)
+            sources = _open_sources(asked, settings, as_of, trained_until, say, dry_run)
         if sources is None:
             return
-        measure = build_measure(asked, sources, _sayer(console)) if evaluate else None
+        measure = build_measure(asked, sources, say) if evaluate else None
         if dry_run:
             _check_all(asked, sources, console)
             return
@@ -127,7 +138,7 @@ def _open_sources(
     settings: SailConfig,
     as_of: str | None,
     trained_until: str | None,
-    console: Console,
+    say: Callable[[str], None],
     dry_run: bool,
 ) -> Sources | None:
     """Return all that training reads; None where a dry run would have to encode items first."""
@@ -143,7 +154,6 @@ def _open_sources(
     )
     from sail_features.training.words import Words
 
-    say = _sayer(console)
     store = TableStore(settings.tables)
     until = resolve_as_of(as_of, store)
     trained = parse_as_of(trained_until, "--trained-until") if trained_until else until
@@ -170,25 +180,6 @@ def _open_sources(
         ids, texts = read_words(store, recipe.model.text_fields, known)
         words = Words(ids, texts, model, recipe.model.start_from)
     return Sources(store, tables, encoder, trained, until, recipe.seed, words)
-
-
-def _open_folder(folder: Path, dry_run: bool) -> Path:
-    """Return where models go; it is made now, so that no training fails for it later."""
-    try:
-        if not dry_run:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError.say(
-            "--out", f"{folder} can't be made: {error}", hint="give a folder that can be written to"
-        ) from error
-    return folder
-
-
-def _sayer(console: Console) -> Callable[[str], None]:
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    return say
 
 
 def _check_times(trained: datetime, until: datetime) -> None:

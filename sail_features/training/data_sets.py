@@ -32,7 +32,7 @@ from sail_features.training.sequence_rules import (
     select_spread,
 )
 from sail_features.training.sequence_to_item import SequenceToItem
-from sail_features.training.sequences import Select, build_sequences
+from sail_features.training.sequences import Select, Sequences, build_sequences
 from sail_features.training.sources import Sources
 from sail_features.training.vectors import embed_rows
 
@@ -64,8 +64,9 @@ def build_objective(
     data, trained = recipes[name], part_model(model, part).settings
     read = sources if part == "content" else sources.of_towers
     if isinstance(data, NextItem):
-        rule = _choose_rule(data, read, sources, part_model(model, "content"))
-        objective: Objective = _build_next_item(data, read, rule, trained.hidden)
+        sequences = _draw_sequences(name, data, read, sources, part_model(model, "content"))
+        encoder = SequenceTransformer(trained.hidden) if data.transformer else None
+        objective: Objective = SequenceToItem(read.inputs, sequences, encoder)
     elif isinstance(data, ItemIds):
         beside = data.auxiliary
         auxiliary = beside and build_objective(beside, recipes, sources, model, losses, part)
@@ -87,21 +88,30 @@ def build_objective(
 def build_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sources) -> PairDataset:
     """Return the pairs of one data set, read once for all stages."""
     if name not in sources.pairs:
-        if isinstance(data, PairFile):
-            sources.pairs[name] = sources.read_pairs(name, data)
-        elif isinstance(data, MinedPairs):
-            sources.pairs[name] = sources.mined_pairs(name, data)
-        else:
-            sources.pairs[name] = sources.own_parts(name, data)
+        sources.pairs[name] = _read_pairs(name, data, sources)
     return sources.pairs[name]
 
 
-def _build_next_item(data: NextItem, sources: Sources, rule: Select, hidden: int) -> SequenceToItem:
-    sequences = build_sequences(
-        sources.engagements, rule, seed=sources.seed, targets_per_user=data.targets_per_user
-    )
-    encoder = SequenceTransformer(hidden) if data.transformer else None
-    return SequenceToItem(sources.inputs, sequences, encoder)
+def _read_pairs(name: str, data: PairFile | MinedPairs | OwnParts, sources: Sources) -> PairDataset:
+    if isinstance(data, PairFile):
+        return sources.read_pairs(name, data)
+    if isinstance(data, MinedPairs):
+        return sources.mined_pairs(name, data)
+    return sources.own_parts(name, data)
+
+
+def _draw_sequences(
+    name: str, data: NextItem, sources: Sources, whole: Sources, content: OmniModel
+) -> Sequences:
+    """Return the training sequences, built once for all stages unless the model chooses them."""
+    if name not in sources.sequences or data.rule == "content":
+        sources.sequences[name] = build_sequences(
+            sources.engagements,
+            _choose_rule(data, sources, whole, content),
+            seed=sources.seed,
+            targets_per_user=data.targets_per_user,
+        )
+    return sources.sequences[name]
 
 
 def _choose_rule(data: NextItem, sources: Sources, whole: Sources, content: OmniModel) -> Select:

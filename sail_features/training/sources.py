@@ -23,12 +23,14 @@ from sail_features.encoders.protocol import Encoder
 from sail_features.errors import InputError, MissingTableError
 from sail_features.history import ids_of
 from sail_features.manifest import sha256_of, sha256_of_file
+from sail_features.schemas import NUMBER, STRING
 from sail_features.tables import TableStore, format_as_of
 from sail_features.training.collaborative_ids import IdSettings, train_ids
 from sail_features.training.engagements import Engagements, select_engagements
 from sail_features.training.item_labels import build_labels
 from sail_features.training.pairs import PairDataset
 from sail_features.training.recipe import DataRecipe, MinedPairs, OwnParts, PairFile
+from sail_features.training.sequences import Sequences
 from sail_features.training.words import Words
 
 Ids = NDArray[Any]
@@ -107,6 +109,11 @@ class Sources:
     @cached_property
     def pairs(self) -> dict[str, PairDataset]:
         """The data sets of pairs that were read already, by name."""
+        return {}
+
+    @cached_property
+    def sequences(self) -> dict[str, Sequences]:
+        """The training sequences that were built already, by the name of their data set."""
         return {}
 
     @cached_property
@@ -263,8 +270,8 @@ def _read_pair_file(name: str, data: PairFile) -> pa.Table:
         raise InputError.empty(where)
     for side in ("query", "target"):
         rows = _keep_filled(rows, side, data, where)
-    if "grade" in rows.column_names and not _is_number(rows["grade"].type):
-        raise InputError.wrong_type(where, "grade", rows["grade"].type, "a number")
+    if "grade" in rows.column_names and not NUMBER.accepts(rows["grade"].type):
+        raise InputError.wrong_type(where, "grade", rows["grade"].type, NUMBER.word)
     return rows
 
 
@@ -279,8 +286,8 @@ def _keep_filled(rows: pa.Table, side: str, data: PairFile, where: str) -> pa.Ta
         )
     column = rows[named[0]]
     if named[0].endswith("_text"):
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise InputError.wrong_type(where, named[0], column.type, "a string")
+        if not STRING.accepts(column.type):
+            raise InputError.wrong_type(where, named[0], column.type, STRING.word)
         filled = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
     else:
         filled = pc.is_valid(column)
@@ -292,7 +299,3 @@ def _keep_filled(rows: pa.Table, side: str, data: PairFile, where: str) -> pa.Ta
             hint="fill them, or leave such pairs out with `on_missing: drop`",
         )
     return rows.filter(filled)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -176,10 +176,16 @@ def _encode_items(
     """Encode each item's newest content; return how many were refused, by their reasons."""
     contents = contents_of(items, tower)
     has = [row for row, content in enumerate(contents) if content]
-    there = [contents[row] for row in has]
-    ids, times = ids_of(items[c.ITEM_ID])[has], us_of(items[c.EVENT_TIMESTAMP])[has]
-    encode = _encode_pooled if tower.reads == "pooled" else _encode_parts
-    refused = Counter(encode(there, ids, times, tower, encoder, folder))
+    there = _Contents(
+        [contents[row] for row in has],
+        ids_of(items[c.ITEM_ID])[has],
+        us_of(items[c.EVENT_TIMESTAMP])[has],
+    )
+    if tower.reads == "pooled":
+        refused = Counter(_encode_pooled(there, encoder, folder))
+    else:
+        described = Tower.of(tower, dim=encoder.dim, encoder_id=encoder.encoder_id)
+        refused = Counter(_encode_parts(there, TowerReader(described, encoder), folder))
     if refused.total() == len(has):
         why = "".join(f"; {count:,}: {reason}" for reason, count in refused.most_common(3))
         raise InputError.say(
@@ -190,41 +196,41 @@ def _encode_items(
     return refused
 
 
-def _encode_pooled(
-    contents: Sequence[Content],
-    ids: NDArray[Any],
-    times: NDArray[np.int64],
-    tower: TowerRecipe,
-    encoder: Encoder,
-    folder: Path,
-) -> list[str]:
+class _Contents(NamedTuple):
+    """What items hold, their ids, and when it was known, in microseconds since 1970 UTC."""
+
+    contents: Sequence[Content]
+    ids: NDArray[Any]
+    times_us: NDArray[np.int64]
+
+
+def _encode_pooled(items: _Contents, encoder: Encoder, folder: Path) -> list[str]:
     """Write one vector of each content that can be encoded; return why others can't."""
-    encoded = encode_contents(encoder, contents)
+    encoded = encode_contents(encoder, items.contents)
     good = np.flatnonzero([reason is None for reason in encoded.reasons])
     if len(good):
         vectors = encoded.vectors[good]
-        EmbeddingTable(ids[good], vectors, encoder.encoder_id, times[good]).save(folder)
+        ids, times_us = items.ids[good], items.times_us[good]
+        EmbeddingTable(ids, vectors, encoder.encoder_id, times_us).save(folder)
     return [reason for reason in encoded.reasons if reason is not None]
 
 
-def _encode_parts(
-    contents: Sequence[Content],
-    ids: NDArray[Any],
-    times: NDArray[np.int64],
-    tower: TowerRecipe,
-    encoder: Encoder,
-    folder: Path,
-) -> list[str]:
+def _encode_parts(items: _Contents, tower: TowerReader, folder: Path) -> list[str]:
     """Write all vectors of each content that can be encoded; return why others can't."""
-    described = Tower.of(tower, dim=encoder.dim, encoder_id=encoder.encoder_id)
     reasons = []
 
     def read() -> Iterator[list[NDArray[np.float32] | None]]:
-        for window in read_windows(TowerReader(described, encoder), contents):
+        for window in read_windows(tower, items.contents):
             reasons.extend([one.reason for one in window if isinstance(one, Refusal)])
             yield [None if isinstance(one, Refusal) else one for one in window]
 
-    write_parts(folder, read(), ids=ids, encoder_id=encoder.encoder_id, available_at_us=times)
+    write_parts(
+        folder,
+        read(),
+        ids=items.ids,
+        encoder_id=tower.encoder.encoder_id,
+        available_at_us=items.times_us,
+    )
     return reasons
 
 

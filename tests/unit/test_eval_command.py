@@ -24,6 +24,16 @@ def test_without_tables_the_missing_one_is_named(command, config, capsys):
     assert "table 'impressions' has no complete partition" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_the_judge_begins(
+    config, capsys, monkeypatch
+):
+    monkeypatch.setattr("sail_features.cli.judge._load_judged", lambda config: (None, None))
+    with pytest.raises(SystemExit) as stopped:
+        main(["eval", "--out", str(config / "below"), "--config", str(config)])
+    assert stopped.value.code == 2
+    assert "--out: " in capsys.readouterr().err
+
+
 def test_fewer_than_ten_fits_are_refused(config, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["eval", "calibrate", "--fits", "9", "--config", str(config)])

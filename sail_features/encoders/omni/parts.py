@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sail_features.embeddings import META_NAME, rows_among
+from sail_features.embeddings import read_meta, rows_among, save_items
 from sail_features.encoders.omni.runs import Runs
-from sail_features.errors import ConfigError
 
 VALUES: Final = "vectors.float16"
 
@@ -74,11 +72,8 @@ def write_parts(
     if not there.any():
         shutil.rmtree(folder)
     else:
-        np.save(folder / "ids.npy", ids[there], allow_pickle=False)
         np.save(folder / "counts.npy", each[there], allow_pickle=False)
-        np.save(folder / "available_at_us.npy", available_at_us[there], allow_pickle=False)
-        meta = {"encoder_id": encoder_id, "items": int(there.sum()), "dim": dim}
-        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+        save_items(folder, ids[there], available_at_us[there], encoder_id, dim)
 
 
 def _write_values(
@@ -104,10 +99,7 @@ def load_parts(folder: Path) -> PartTable:
     ConfigError
         The folder holds no complete table.
     """
-    meta_path = folder / META_NAME
-    if not meta_path.is_file():
-        raise ConfigError.file_missing(meta_path)
-    meta = json.loads(meta_path.read_text(encoding="utf-8"))
+    meta = read_meta(folder)
     ids, counts, times = (
         np.load(folder / f"{name}.npy", allow_pickle=False)
         for name in ("ids", "counts", "available_at_us")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from sail_features.embeddings import EmbeddingTable
+from sail_features.embeddings import EmbeddingTable, rows_among
 from sail_features.errors import InputError
 from sail_features.training.evaluation.bijection import compute_bijection
 from sail_features.training.evaluation.cluster_agreement import compute_cluster_agreement
@@ -100,8 +100,8 @@ def _align(vectors: Floats, tasks: EvaluationTasks) -> tuple[Floats, Floats]:
         raise InputError.say(
             "EvaluationTasks", "collaborative without item_ids", hint="give the vectors' ids too"
         )
-    place = np.minimum(np.searchsorted(ids, table.ids), len(ids) - 1)
-    if unknown := table.ids[ids[place] != table.ids].tolist():
+    place = rows_among(table.ids, ids)
+    if unknown := table.ids[place < 0].tolist():
         raise InputError.unknown_items(f"ID table {table.encoder_id}", unknown)
     return vectors[place], table.take(np.arange(len(table)))
 
